@@ -1,0 +1,278 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Tier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TIER_UNSPECIFIED: _ClassVar[Tier]
+    TIER_LOCAL_MEMORY: _ClassVar[Tier]
+    TIER_ORIGIN: _ClassVar[Tier]
+TIER_UNSPECIFIED: Tier
+TIER_LOCAL_MEMORY: Tier
+TIER_ORIGIN: Tier
+
+class Hello(_message.Message):
+    __slots__ = ("protocol_version", "can_pin", "program")
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CAN_PIN_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    protocol_version: int
+    can_pin: bool
+    program: str
+    def __init__(self, protocol_version: _Optional[int] = ..., can_pin: _Optional[bool] = ..., program: _Optional[str] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("protocol_version", "arena_id", "arena_bytes", "pin_bytes_max", "mappings_max", "private_bytes_max", "block_bytes")
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ARENA_ID_FIELD_NUMBER: _ClassVar[int]
+    ARENA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PIN_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
+    MAPPINGS_MAX_FIELD_NUMBER: _ClassVar[int]
+    PRIVATE_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    protocol_version: int
+    arena_id: int
+    arena_bytes: int
+    pin_bytes_max: int
+    mappings_max: int
+    private_bytes_max: int
+    block_bytes: int
+    def __init__(self, protocol_version: _Optional[int] = ..., arena_id: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., pin_bytes_max: _Optional[int] = ..., mappings_max: _Optional[int] = ..., private_bytes_max: _Optional[int] = ..., block_bytes: _Optional[int] = ...) -> None: ...
+
+class NewTable(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TableGranted(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Stat(_message.Message):
+    __slots__ = ("name", "revalidate")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REVALIDATE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    revalidate: bool
+    def __init__(self, name: _Optional[str] = ..., revalidate: _Optional[bool] = ...) -> None: ...
+
+class ObjectInfo(_message.Message):
+    __slots__ = ("content_id", "size", "block_bytes", "version", "last_modified", "content_type", "headers", "user_metadata", "tier")
+    CONTENT_ID_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    USER_METADATA_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    content_id: bytes
+    size: int
+    block_bytes: int
+    version: str
+    last_modified: float
+    content_type: str
+    headers: _containers.RepeatedCompositeFieldContainer[Header]
+    user_metadata: _containers.RepeatedCompositeFieldContainer[Header]
+    tier: Tier
+    def __init__(self, content_id: _Optional[bytes] = ..., size: _Optional[int] = ..., block_bytes: _Optional[int] = ..., version: _Optional[str] = ..., last_modified: _Optional[float] = ..., content_type: _Optional[str] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., user_metadata: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., tier: _Optional[_Union[Tier, str]] = ...) -> None: ...
+
+class Header(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class Fetch(_message.Message):
+    __slots__ = ("name", "first_block", "block_count", "content_id", "streaming", "stream")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FIRST_BLOCK_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_COUNT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_ID_FIELD_NUMBER: _ClassVar[int]
+    STREAMING_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    first_block: int
+    block_count: int
+    content_id: bytes
+    streaming: bool
+    stream: int
+    def __init__(self, name: _Optional[str] = ..., first_block: _Optional[int] = ..., block_count: _Optional[int] = ..., content_id: _Optional[bytes] = ..., streaming: _Optional[bool] = ..., stream: _Optional[int] = ...) -> None: ...
+
+class BlockReady(_message.Message):
+    __slots__ = ("block", "slot", "generation", "length", "filling", "tier")
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    FILLING_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    block: int
+    slot: int
+    generation: int
+    length: int
+    filling: bool
+    tier: Tier
+    def __init__(self, block: _Optional[int] = ..., slot: _Optional[int] = ..., generation: _Optional[int] = ..., length: _Optional[int] = ..., filling: _Optional[bool] = ..., tier: _Optional[_Union[Tier, str]] = ...) -> None: ...
+
+class BlockProgress(_message.Message):
+    __slots__ = ("block", "watermark", "complete")
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
+    WATERMARK_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    block: int
+    watermark: int
+    complete: bool
+    def __init__(self, block: _Optional[int] = ..., watermark: _Optional[int] = ..., complete: _Optional[bool] = ...) -> None: ...
+
+class FetchDone(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Release(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Prefetch(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PrefetchAccepted(_message.Message):
+    __slots__ = ("accepted",)
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    accepted: int
+    def __init__(self, accepted: _Optional[int] = ...) -> None: ...
+
+class Status(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StatusReport(_message.Message):
+    __slots__ = ("instance", "pid", "arena_id", "arena_bytes", "counters")
+    class CountersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    ARENA_ID_FIELD_NUMBER: _ClassVar[int]
+    ARENA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    pid: int
+    arena_id: int
+    arena_bytes: int
+    counters: _containers.ScalarMap[str, int]
+    def __init__(self, instance: _Optional[str] = ..., pid: _Optional[int] = ..., arena_id: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class Locate(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class LocateReport(_message.Message):
+    __slots__ = ("object", "tiers")
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    object: ObjectInfo
+    tiers: _containers.RepeatedScalarFieldContainer[Tier]
+    def __init__(self, object: _Optional[_Union[ObjectInfo, _Mapping]] = ..., tiers: _Optional[_Iterable[_Union[Tier, str]]] = ...) -> None: ...
+
+class Failure(_message.Message):
+    __slots__ = ("code", "message")
+    class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CODE_UNSPECIFIED: _ClassVar[Failure.Code]
+        NO_SUCH_OBJECT: _ClassVar[Failure.Code]
+        NO_SUCH_BUCKET: _ClassVar[Failure.Code]
+        INVALID_NAME: _ClassVar[Failure.Code]
+        VERSION_CHANGED: _ClassVar[Failure.Code]
+        ACCESS_DENIED: _ClassVar[Failure.Code]
+        ORIGIN_UNAVAILABLE: _ClassVar[Failure.Code]
+        ORIGIN_TIMEOUT: _ClassVar[Failure.Code]
+        ORIGIN_INVALID: _ClassVar[Failure.Code]
+        ARENA_FULL: _ClassVar[Failure.Code]
+        SLOW_DOWN: _ClassVar[Failure.Code]
+        TOO_LARGE: _ClassVar[Failure.Code]
+        INVALID_REQUEST: _ClassVar[Failure.Code]
+        INTERNAL: _ClassVar[Failure.Code]
+    CODE_UNSPECIFIED: Failure.Code
+    NO_SUCH_OBJECT: Failure.Code
+    NO_SUCH_BUCKET: Failure.Code
+    INVALID_NAME: Failure.Code
+    VERSION_CHANGED: Failure.Code
+    ACCESS_DENIED: Failure.Code
+    ORIGIN_UNAVAILABLE: Failure.Code
+    ORIGIN_TIMEOUT: Failure.Code
+    ORIGIN_INVALID: Failure.Code
+    ARENA_FULL: Failure.Code
+    SLOW_DOWN: Failure.Code
+    TOO_LARGE: Failure.Code
+    INVALID_REQUEST: Failure.Code
+    INTERNAL: Failure.Code
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    code: Failure.Code
+    message: str
+    def __init__(self, code: _Optional[_Union[Failure.Code, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class ClientFrame(_message.Message):
+    __slots__ = ("request_id", "hello", "stat", "fetch", "release", "prefetch", "new_table", "status", "locate")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    STAT_FIELD_NUMBER: _ClassVar[int]
+    FETCH_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    PREFETCH_FIELD_NUMBER: _ClassVar[int]
+    NEW_TABLE_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    LOCATE_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    hello: Hello
+    stat: Stat
+    fetch: Fetch
+    release: Release
+    prefetch: Prefetch
+    new_table: NewTable
+    status: Status
+    locate: Locate
+    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fetch: _Optional[_Union[Fetch, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_table: _Optional[_Union[NewTable, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., locate: _Optional[_Union[Locate, _Mapping]] = ...) -> None: ...
+
+class ServerFrame(_message.Message):
+    __slots__ = ("request_id", "welcome", "object", "block_ready", "block_progress", "fetch_done", "prefetch_accepted", "table_granted", "status", "located", "failure")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_READY_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    FETCH_DONE_FIELD_NUMBER: _ClassVar[int]
+    PREFETCH_ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    TABLE_GRANTED_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    LOCATED_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    welcome: Welcome
+    object: ObjectInfo
+    block_ready: BlockReady
+    block_progress: BlockProgress
+    fetch_done: FetchDone
+    prefetch_accepted: PrefetchAccepted
+    table_granted: TableGranted
+    status: StatusReport
+    located: LocateReport
+    failure: Failure
+    def __init__(self, request_id: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., object: _Optional[_Union[ObjectInfo, _Mapping]] = ..., block_ready: _Optional[_Union[BlockReady, _Mapping]] = ..., block_progress: _Optional[_Union[BlockProgress, _Mapping]] = ..., fetch_done: _Optional[_Union[FetchDone, _Mapping]] = ..., prefetch_accepted: _Optional[_Union[PrefetchAccepted, _Mapping]] = ..., table_granted: _Optional[_Union[TableGranted, _Mapping]] = ..., status: _Optional[_Union[StatusReport, _Mapping]] = ..., located: _Optional[_Union[LocateReport, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,30 @@
+"""Named limits of shmipc, each with its reason."""
+
+from __future__ import annotations
+
+__all__ = [
+    "EVICTION_BATCH_SLOTS",
+    "FRAME_BYTES_MAX",
+    "FRAME_DESCRIPTORS_MAX",
+    "LIVENESS_CHECK_S",
+    "MAPPINGS_PER_CLIENT_MAX",
+    "TABLES_MAX",
+]
+
+#: A control frame carries names, metadata and hints, never object data; an S3 key is at most 1 KiB, its metadata 8 KiB.
+FRAME_BYTES_MAX = 1 << 20
+
+#: The most descriptors one frame brings (arena and pin table).
+FRAME_DESCRIPTORS_MAX = 4
+
+#: A waiter looks at least this often whether the other side still lives; a semaphore cannot tell.
+LIVENESS_CHECK_S = 0.1
+
+#: Linux allows 65,530 mappings per process (vm.max_map_count), and past that malloc and thread stacks fail too; a client stays far below.
+MAPPINGS_PER_CLIENT_MAX = 8192
+
+#: Pin tables of one arena: bounds the owner's scan (one pread per table and eviction batch) and its descriptors.
+TABLES_MAX = 1024
+
+#: Slots marked per fence where there are as many candidates: the fence and the scan are paid once per batch.
+EVICTION_BATCH_SLOTS = 64

@@ -1,0 +1,68 @@
+"""The life cycle of a slot, as a table.
+
+Law: which state may follow which lives here; this module knows neither memory nor process. Every change of a slot's state in the owner goes
+through :func:`after`, so a transition the table lacks is an error and not a corruption. Generation is counted up by LEASE only.
+
+* ``FREE`` has no content. ``LEASE`` gives it to a transfer and makes it a new generation.
+* ``FILLING`` is being written; readers who ask for it may pin it and read up to its watermark.
+* ``READY`` is complete and verified; anybody may pin it.
+* ``EVICTING`` was READY and may become FREE: no new pin is valid. Fence and scan decide: ``RECLAIM`` if nobody holds it, else ``SPARE``.
+* ``RETIRED`` will never be READY again (invalidated, aborted, or left over by a dead owner) but may still be pinned, or still be
+  written into by a transfer that was cancelled and is not detached yet. Fence, scan and detachment decide when to ``RECLAIM`` it.
+
+An aborted fill goes to RETIRED and never straight to FREE: a reader may have pinned it while it was filling, and its transfer may still be
+attached. After a restart FILLING and EVICTING slots are retired too (``ADOPT``): one way, no special case.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+from shmipc.errors import StateError
+
+__all__ = ["TRANSITIONS", "Event", "State", "after"]
+
+
+class State(IntEnum):
+    """State of a slot; the value is what lies in shared memory."""
+
+    FREE = 0
+    FILLING = 1
+    READY = 2
+    EVICTING = 3
+    RETIRED = 4
+
+
+class Event(StrEnum):
+    """What the owner does to a slot."""
+
+    LEASE = "lease"
+    PUBLISH = "publish"
+    ABORT = "abort"
+    MARK = "mark"
+    SPARE = "spare"
+    RECLAIM = "reclaim"
+    INVALIDATE = "invalidate"
+    ADOPT = "adopt"
+
+
+TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.FREE, Event.LEASE): State.FILLING,
+    (State.FILLING, Event.PUBLISH): State.READY,
+    (State.FILLING, Event.ABORT): State.RETIRED,
+    (State.FILLING, Event.ADOPT): State.RETIRED,
+    (State.READY, Event.MARK): State.EVICTING,
+    (State.READY, Event.INVALIDATE): State.RETIRED,
+    (State.EVICTING, Event.SPARE): State.READY,
+    (State.EVICTING, Event.RECLAIM): State.FREE,
+    (State.EVICTING, Event.ADOPT): State.RETIRED,
+    (State.RETIRED, Event.RECLAIM): State.FREE,
+}
+
+
+def after(state: State, event: Event) -> State:
+    """The state that follows; raises :class:`~shmipc.errors.StateError` where the table has none."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise StateError(f"a slot that is {state.name} cannot {event.value}") from None

@@ -1,0 +1,136 @@
+"""Memory views of pinned slots that keep their pins: a pin lives exactly as long as anything made from its view.
+
+Law: no call can take back a pointer that numpy or Arrow holds, so there is no "release while in use" here. Each view stands on one exporter object
+of its own; every slice, array or Arrow buffer made from it keeps the exporter alive through the buffer protocol; when the last of them is gone
+the exporter's finalizer drops the pin. Slices of one big memoryview were rejected: ``memoryview.release`` on a slice succeeds while an array of it lives,
+and the array then shows whatever comes next.
+
+* One slot: a ctypes array over the arena's mapping, made read-only (:func:`slot_view`). The type is cached per capacity: a new ctypes type costs 17 us.
+* Several slots as one contiguous view: an anonymous read-only ``mmap`` whose pages are replaced in place by the slots' pages
+  (:func:`spanning_view`). CPython's own mmap object guards its life: it cannot be unmapped while an array uses it.
+
+Finalizers run anywhere, so what they call (``release``) takes no lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any, NamedTuple
+
+from shmipc.errors import QuotaExceeded, ShmError
+from shmipc.layout import PAGE_BYTES
+
+__all__ = ["Piece", "SpanningMap", "address_of", "slot_view", "spanning_view"]
+
+_MAP_FIXED = 0x10
+_MAP_FAILED = ctypes.c_void_p(-1).value
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_mmap = _libc.mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+
+
+class _PyBuffer(ctypes.Structure):
+    """CPython's ``Py_buffer``."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p), ("obj", ctypes.py_object), ("len", ctypes.c_ssize_t), ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int), ("ndim", ctypes.c_int), ("format", ctypes.c_char_p), ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p), ("suboffsets", ctypes.c_void_p), ("internal", ctypes.c_void_p),
+    )  # fmt: skip
+
+
+def address_of(exporter: Any) -> int:
+    """Address of a contiguous buffer, also of a read-only one; valid while the exporter keeps its memory."""
+    buffer = _PyBuffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(exporter), ctypes.byref(buffer), 0)
+    try:
+        return int(buffer.buf or 0)
+    finally:
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
+
+
+def _release(exporter: Any) -> None:
+    exporter.release()
+
+
+@cache  # one type per slot capacity: as many as there are size classes
+def _exporter_type(capacity: int) -> Any:
+    return type(
+        "PinnedSlot", (ctypes.c_ubyte * capacity,), {"__slots__": ("keep", "release"), "__del__": _release}
+    )
+
+
+def slot_view(
+    address: int, capacity: int, length: int, release: Callable[[], object], keep: object = None
+) -> memoryview:
+    """A read-only view of ``length`` bytes at ``address``; ``release()`` runs once, when the last user of the view is gone.
+
+    ``keep`` is held until then: the mapping that ``address`` lies in.
+    """
+    exporter = _exporter_type(capacity).from_address(address)
+    exporter.release = release
+    exporter.keep = keep
+    return memoryview(exporter).cast("B").toreadonly()[:length]
+
+
+class Piece(NamedTuple):
+    """Part of a spanning view: ``length`` bytes at ``offset`` of the segment; all but the last are whole pages."""
+
+    offset: int
+    length: int
+
+
+class SpanningMap(mmap.mmap):
+    """The exporter behind a spanning view."""
+
+    release: Callable[[], object] | None = None
+
+    def __del__(self) -> None:
+        if self.release is not None:
+            self.release()
+
+
+def _merged(pieces: Iterable[Piece]) -> list[Piece]:
+    merged: list[Piece] = []
+    for piece in pieces:
+        if merged and merged[-1].offset + merged[-1].length == piece.offset:
+            merged[-1] = Piece(merged[-1].offset, merged[-1].length + piece.length)
+        else:
+            merged.append(piece)
+    return merged
+
+
+def _overlay(address: int, piece: Piece, fd: int) -> None:
+    length = -(-piece.length // PAGE_BYTES) * PAGE_BYTES
+    got = _mmap(address, length, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd, piece.offset)
+    if got == _MAP_FAILED:
+        code = ctypes.get_errno()
+        raise QuotaExceeded(
+            f"mapping {length:,} bytes failed: {os.strerror(code)}; this process may have too many mappings (vm.max_map_count)"
+        )
+
+
+def spanning_view(fd: int, pieces: list[Piece], release: Callable[[], object]) -> memoryview:
+    """One contiguous read-only view over ``pieces`` of the segment ``fd``, in order; ``release()`` runs once when its last user is gone.
+
+    Raises ``QuotaExceeded`` where the kernel refuses a mapping (``release`` is then not called).
+    """
+    for piece in pieces[:-1]:
+        if piece.length % PAGE_BYTES:
+            raise ShmError(
+                f"a piece of {piece.length} bytes inside a spanning view is not whole pages of {PAGE_BYTES}"
+            )
+    total = sum(piece.length for piece in pieces)
+    whole = SpanningMap(-1, total, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+    at = address_of(whole)
+    for piece in _merged(pieces):
+        _overlay(at, piece, fd)
+        at += piece.length
+    whole.release = release
+    return memoryview(whole)
