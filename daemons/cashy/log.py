@@ -29,7 +29,7 @@ _TELLABLE = re.compile(r"(?i)(file|path)$")
 
 
 def configure_logging(level: str, line_format: str, stream: TextIO | None = None) -> None:
-    """Sets up this process's log: ``level`` debug to error, ``line_format`` "console" or "json", to standard error."""
+    """Sets up the log of this process: ``level`` debug to error, ``line_format`` "console" or "json"."""
     output = stream or sys.stderr
     renderer: Any = (
         structlog.processors.JSONRenderer(default=str)
@@ -63,8 +63,7 @@ def redact(logger: object, method: str, event: Any) -> Any:
 
 
 def _redact_value(name: str, value: object) -> object:
-    if name not in ("event", "level", "timestamp") and _SECRET_NAME.search(name) and not
-    _TELLABLE.search(name):
+    if _SECRET_NAME.search(name) and not _TELLABLE.search(name):
         return REDACTED
     if isinstance(value, dict):
         return {key: _redact_value(str(key), inner) for key, inner in value.items()}

@@ -25,6 +25,7 @@ NOTIFICATION_BYTES_MAX = 4096
 #: The first descriptor that a supervisor passes (sd_listen_fds(3)).
 LISTEN_DESCRIPTORS_START = 3
 
+_DATAGRAM = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
 
@@ -38,8 +39,8 @@ def notify(**fields: str) -> bool:
         return False
     if address[0] == "@":  # the abstract name space
         address = "\0" + address[1:]
-    message = "\n".join(f"{name}={value}" for name, value in fields.items()).encode() with
-    socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sender:
+    message = "\n".join(f"{name}={value}" for name, value in fields.items()).encode()
+    with socket.socket(socket.AF_UNIX, _DATAGRAM) as sender:
         try:
             sender.sendto(message, address)
         except OSError:
@@ -80,9 +81,11 @@ class NotifyReceiver:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "notify" self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM |
-        socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) self._socket.setsockopt(socket.SOL_SOCKET,
-        socket.SO_PASSCRED, 1) self._socket.bind(str(self.path)) self.path.chmod(0o600)
+        self.path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, _DATAGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket.bind(str(self.path))
+        self.path.chmod(0o600)
 
     def fileno(self) -> int:
         """The descriptor, for selectors."""
@@ -90,7 +93,7 @@ class NotifyReceiver:
 
     def receive(self) -> list[Notification]:
         """Gives all notifications that have arrived; does not wait. Garbage lines are left out."""
-        arrived = []
+        arrived: list[Notification] = []
         while True:
             try:
                 message, ancillary, _, _ = self._socket.recvmsg(

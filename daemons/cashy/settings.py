@@ -25,6 +25,8 @@ from cashy.setting_values import Address, BlockSize, ByteSize, HttpUrl, format_s
 from cashy.toml_lines import KeyPath, line_of
 
 __all__ = [
+    "ARENA_BLOCKS_MIN",
+    "SOCKET_PATH_BYTES_MAX",
     "DEFAULT_CONFIG_PATH",
     "DEFAULT_SOCKET_PATH",
     "DirectoryOriginSettings",
@@ -33,6 +35,7 @@ __all__ = [
     "LimitsSettings",
     "LogSettings",
     "MemorySettings",
+    "OptionError",
     "OriginSettings",
     "S3OriginSettings",
     "S3Settings",
@@ -48,9 +51,15 @@ DEFAULT_CONFIG_PATH = "/etc/aviary/cashy.toml"
 
 #: With fewer blocks one demand window would fill the arena, and every fetch wait for another's eviction.
 ARENA_BLOCKS_MIN = 4
+#: sockaddr_un holds 108 bytes, the last a NUL; a longer path cannot be bound.
+SOCKET_PATH_BYTES_MAX = 107
 
 _MODE = "^0?[0-7]{3}$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
+
+
+class OptionError(ConfigError):
+    """A setting is wrong that the command line gave, not the file."""
 
 
 # ---------------------------------------------------------------- the table
@@ -495,7 +504,7 @@ class _Source:
         dotted = ".".join(str(part) for part in path[:2] if isinstance(part, str))
         if dotted in self.overridden:
             option = next(field.option for field in setting_fields() if field.path == dotted)
-            return ConfigError(f"{option}: {message}")
+            return OptionError(f"{option}: {message.removeprefix(f'{dotted}: ')}")
         if self.config_path is None:
             return ConfigError(message)
         return ConfigError(f"{self.config_path}:{line_of(self.text, path) or 1}: {message}")
@@ -552,6 +561,11 @@ def _explain(text: str) -> tuple[KeyPath, str]:
 def _check_together(settings: Settings, source: _Source) -> None:
     """What no field can say alone."""
     memory = settings.memory
+    if len(os.fsencode(settings.instance.socket)) > SOCKET_PATH_BYTES_MAX:
+        raise source.error(
+            ("instance", "socket"),
+            f"instance.socket: the path is longer than the {SOCKET_PATH_BYTES_MAX} bytes a socket's may have",
+        )
     if memory.size_bytes < ARENA_BLOCKS_MIN * memory.block_bytes:
         size, block, least = map(
             format_size, (memory.size_bytes, memory.block_bytes, ARENA_BLOCKS_MIN * memory.block_bytes)

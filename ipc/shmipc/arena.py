@@ -1,10 +1,10 @@
 """The arena: slots of shared memory that one owner fills and evicts while many readers hold them without a message.
 
 Law: the owner's and the reader's half of the pin protocol meet here. Every state change of a slot goes through the table in
-:mod:`shmipc.states`. Memory is reused only by :meth:`ArenaOwner.lease`, only from FREE; a slot becomes FREE only in :meth:`ArenaOwner._reclaim_unheld`: after
-its state was changed to one that no reader accepts, *then* :func:`~shmipc.fence.fence_readers`, *then* a scan of all pin tables, and only if neither a
-table, nor the owner itself (``hold``), nor a transfer that still receives (``attach``) has it. What is stored, under which policy, and where
-in the data area is the caller's.
+:mod:`shmipc.states`. Memory is reused only by :meth:`ArenaOwner.lease`, only from FREE; a slot becomes FREE only in
+:meth:`ArenaOwner._reclaim_unheld`: after its state was changed to one that no reader accepts, *then* :func:`~shmipc.fence.fence_readers`,
+*then* a scan of all pin tables, and only if neither a table, nor the owner itself (``hold``), nor a transfer that still receives
+(``attach``) has it. What is stored, under which policy, and where in the data area is the caller's.
 
 Order of stores when a slot is leased: the fields while it is FREE (nobody accepts it), then the word with the new generation. When it is published:
 content, crc and validity first, the word last. x86-64 keeps stores in order, and so do readers' loads.
@@ -24,10 +24,39 @@ from shmipc.fence import fence_readers
 from shmipc.index import IndexReader, IndexWriter
 from shmipc.instance import Instance
 from shmipc.layout import (
-    ARENA_MAGIC, DIGEST_BYTES, H_ARENA_ID, H_DATA_BYTES, H_DATA_OFFSET, H_INDEX_BUCKETS, H_INDEX_OFFSET, H_LAYOUT_VERSION, H_MAGIC,
-    H_OWNER_EPOCH, H_OWNER_PID, H_SLAB_BYTES, H_SLOT_COUNT, H_SLOTS_OFFSET, H_TOTAL_BYTES, HEADER_BYTES, LAYOUT_VERSION, S_CAPACITY, S_CRC, S_DIGEST,
-    S_LENGTH, S_VALID_UNTIL_NS, S_WATERMARK, S_WORD, SLOT_BYTES, SLOT_WORDS, STATE_BITS, STATE_MASK, WORD_BYTES, Geometry, geometry_for,
-    pack_pin, pack_word,
+    ARENA_MAGIC,
+    DIGEST_BYTES,
+    H_ARENA_ID,
+    H_DATA_BYTES,
+    H_DATA_OFFSET,
+    H_INDEX_BUCKETS,
+    H_INDEX_OFFSET,
+    H_LAYOUT_VERSION,
+    H_MAGIC,
+    H_OWNER_EPOCH,
+    H_OWNER_PID,
+    H_SLAB_BYTES,
+    H_SLOT_COUNT,
+    H_SLOTS_OFFSET,
+    H_TOTAL_BYTES,
+    HEADER_BYTES,
+    LAYOUT_VERSION,
+    S_CAPACITY,
+    S_CRC,
+    S_DIGEST,
+    S_LENGTH,
+    S_VALID_UNTIL_NS,
+    S_WATERMARK,
+    S_WORD,
+    SLOT_BYTES,
+    SLOT_WORDS,
+    STATE_BITS,
+    STATE_MASK,
+    WORD_BYTES,
+    Geometry,
+    geometry_for,
+    pack_pin,
+    pack_word,
 )  # fmt: skip
 from shmipc.pins import PinTable
 from shmipc.segment import Segment
@@ -201,7 +230,7 @@ class ArenaReader:
         return int.from_bytes(self._memory[index * WORD_BYTES : (index + 1) * WORD_BYTES], "little")
 
     def close(self) -> None:
-        """Lets go of the mapping (it goes when the last view is gone)."""
+        """Closes the descriptor. The mapping goes with this object, which views have as their ``keep``."""
         self._words.release()
         self.segment.close()
 
@@ -241,9 +270,15 @@ class ArenaOwner:
         if owner is not None:
             return owner, True
         arena_id = int.from_bytes(os.urandom(8), "little")
+        instance.unlink_segments()  # what cannot be adopted would only take room: clients keep their mappings
         segment = Segment.create(instance.segment_name(arena_id), geometry.total_bytes)
-        _write_header(segment, geometry, arena_id)
-        instance.set_current_segment(segment.name)
+        try:
+            _write_header(segment, geometry, arena_id)
+            instance.set_current_segment(segment.name)
+        except BaseException:
+            segment.close()
+            instance.unlink_segments()
+            raise
         owner = cls(instance, segment)
         owner._take_over()
         owner._free.extend(range(geometry.slot_count - 1, -1, -1))
@@ -256,7 +291,7 @@ class ArenaOwner:
             return None
         try:
             segment = Segment.open(name, writable=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, ArenaLayoutError):
             return None
         try:
             found, _ = _read_geometry(segment, None)
@@ -413,15 +448,18 @@ class ArenaOwner:
         """Tries to free READY slots (several at once share one fence and scan).
 
         Returns the freed ones' former fields (their memory may be used again) and the slots that are held and stay READY.
+        Raises ``StateError`` for one that is not READY; then, as after any error, none is left EVICTING.
         """
-        marked = []
-        for slot in slots:
-            self._change(slot, Event.MARK)
-            marked.append(slot)
-        freed, held = self._reclaim_unheld(marked)
-        for slot in held:
-            self._change(slot, Event.SPARE)
-        return freed, held
+        marked: list[int] = []
+        try:
+            for slot in slots:
+                self._change(slot, Event.MARK)
+                marked.append(slot)
+            return self._reclaim_unheld(marked)
+        finally:
+            for slot in marked:
+                if self._slots.state(slot) == State.EVICTING:
+                    self._change(slot, Event.SPARE)
 
     def reclaim_retired(self) -> list[SlotFields]:
         """Frees RETIRED slots that nobody holds any more; returns their former fields."""

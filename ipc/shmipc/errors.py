@@ -1,4 +1,7 @@
-"""Errors of shmipc, typed by cause; each message says what was found, where, and what to do."""
+"""Errors of shmipc, typed by cause; each message says what was found, where, and what to do.
+
+Law: every error that a caller may want to tell apart is a class here, under :class:`ShmError`; those that stand for a builtin error are it, too.
+"""
 
 from __future__ import annotations
 

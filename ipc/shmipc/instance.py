@@ -5,23 +5,41 @@
 * ``lock``: flock'ed by the owner for its life; so two owners of one name cannot be, and a dead owner is one whose lock is free;
 * ``arena``: the name of the current segment, replaced atomically;
 * ``tables/``: the pin tables.
+
+Law: who owns an instance is decided here, by the kernel (the lock dies with its holder), and never by a process id written somewhere.
+Nothing here knows what an arena contains.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from shmipc.errors import OwnerAlive, ShmError, SquattedName
+from shmipc.errors import OutOfSharedMemory, OwnerAlive, ShmError, SquattedName
 from shmipc.segment import SHM_FOLDER, unlink_segment
 
 __all__ = ["Instance"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@contextmanager
+def _clear_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OutOfSharedMemory(
+            f"no room for a file in {folder}: remove what fills {folder.parent}, or enlarge it (mount -o remount,size=… {folder.parent})"
+        ) from error
 
 
 class Instance:
@@ -37,20 +55,37 @@ class Instance:
         self._lock_fd = -1
 
     def acquire(self) -> None:
-        """Makes the folder if need be and takes the lock; raises ``OwnerAlive`` or ``SquattedName``."""
-        self._make_folder()
-        fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        """Makes the folder if need be and takes the lock; raises ``OwnerAlive``, ``SquattedName`` or ``OutOfSharedMemory``."""
+        while self._lock_fd < 0:
+            self._make_folder()
+            fd = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                self._lock(fd)
+                if self._is_current_lock(fd):
+                    self._lock_fd = fd
+            finally:
+                if self._lock_fd < 0:
+                    os.close(fd)
+
+    def _lock(self, fd: int) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             owner = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(fd)
             raise OwnerAlive(
                 f"instance {self.name!r} is owned by the running process {owner}: stop it, or choose another instance name"
             ) from None
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self._lock_fd = fd
+        with _clear_error(self.folder):
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+    def _is_current_lock(self, fd: int) -> bool:
+        """False if the file was removed (:meth:`remove`) between open and lock: then it locks nothing."""
+        try:
+            found = os.stat(self.folder / "lock", follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(fd))
 
     def _make_folder(self) -> None:
         try:
@@ -82,11 +117,13 @@ class Instance:
     def set_current_segment(self, name: str) -> None:
         """Makes ``name`` the current segment, atomically, and unlinks every other segment of the instance."""
         fresh = self.folder / "arena.new"
-        fresh.write_text(name + "\n")
+        with _clear_error(self.folder):
+            fresh.write_text(name + "\n")
         fresh.replace(self.folder / "arena")
-        self._unlink_segments(keep=name)
+        self.unlink_segments(keep=name)
 
-    def _unlink_segments(self, keep: str | None) -> None:
+    def unlink_segments(self, keep: str | None = None) -> None:
+        """Unlinks the instance's segments but ``keep``, also those that a killed owner had not finished; mappings stay valid."""
         for path in self.folder.parent.glob(f"{self.prefix}.*"):
             if (
                 path.is_file()
@@ -97,7 +134,7 @@ class Instance:
 
     def remove(self) -> None:
         """Removes the segments' names and the folder; mappings of clients stay valid. The lock must be held."""
-        self._unlink_segments(keep=None)
+        self.unlink_segments()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""Named limits of shmipc, each with its reason."""
+"""Named limits of shmipc, each with its reason.
+
+Law: a bound that protects somebody is a name here and never a number in the code; what is fixed by the shared layout is in :mod:`shmipc.layout`.
+"""
 
 from __future__ import annotations
 

@@ -61,24 +61,35 @@ def _check(words: memoryview, arena_id: int) -> None:
         raise ArenaLayoutError(f"pin table of arena {words[T_ARENA_ID]:016x}, not of {arena_id:016x}")
 
 
+def _map(fd: int, arena_id: int) -> tuple[mmap.mmap, memoryview[int]]:
+    if os.fstat(fd).st_size < TABLE_BYTES:
+        raise ArenaLayoutError(
+            f"pin table of {os.fstat(fd).st_size} bytes, {TABLE_BYTES} expected: truncated, or of another version; "
+            "connect again"
+        )
+    memory = mmap.mmap(fd, TABLE_BYTES, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    words = memoryview(memory).cast("Q")
+    _check(words, arena_id)
+    return memory, words
+
+
 class PinTable:
-    """A process's pin table, received from the owner as ``fd`` (locked, read-write); takes over the descriptor.
+    """A process's pin table, received from the owner as ``fd`` (locked, read-write); takes over the descriptor, also when it raises.
 
     ``pin_bytes_max`` bounds what may be held at once, in slot capacities.
     """
 
     def __init__(self, fd: int, arena_id: int, *, pin_bytes_max: int) -> None:
-        if os.fstat(fd).st_size < TABLE_BYTES:
-            raise ArenaLayoutError(
-                f"pin table of {os.fstat(fd).st_size} bytes, {TABLE_BYTES} expected: truncated, or of another version"
-            )
         self._fd = fd
-        self._memory = mmap.mmap(fd, TABLE_BYTES, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._words = memoryview(self._memory).cast("Q")
-        _check(self._words, arena_id)
+        try:
+            self._memory, self._words = _map(fd, arena_id)
+        except BaseException:
+            os.close(fd)
+            raise
         self.pin_bytes_max = pin_bytes_max
         self.frozen = False
         self._closing = False
+        self._pid = os.getpid()
         self._lock = threading.RLock()
         self._free: deque[int] = deque(range(TABLE_ENTRIES - 1, -1, -1))
         self._done: deque[int] = deque()
@@ -97,7 +108,11 @@ class PinTable:
             self._settle()
             if self._bytes + size_bytes > self.pin_bytes_max:
                 self._check_quota(size_bytes)
-            if not self._free or self._closing:
+            if self._closing:
+                raise PinTableFull(
+                    "this pin table takes no new pins (closed, or frozen by a fork): connect again"
+                )
+            if not self._free:
                 raise PinTableFull(
                     f"all {TABLE_ENTRIES} pins of this client are in use: drop views, or read in larger pieces"
                 )
@@ -156,6 +171,8 @@ class PinTable:
         """Bytes held at present (slot capacities)."""
         with self._lock:
             self._settle()
+            if self._closing:
+                self._close_if_unused()  # an unpin that met the settling half way did not see that it was the last
             return self._bytes
 
     @property
@@ -164,15 +181,22 @@ class PinTable:
         return TABLE_ENTRIES - len(self._free) - len(self._done)
 
     def freeze(self) -> None:
-        """After a fork, in both processes: entries are no longer cleared; the table closes with this process's last view."""
+        """Entries are no longer cleared; the table closes with this process's last view.
+
+        Call it before the fork in the parent (afterwards a finalizer of either process could already have cleared an entry that the other needs),
+        and again in the child, which gets a lock of its own by it: another thread of the parent may have held it at the fork.
+        """
         self.frozen = True
-        self._lock = threading.RLock()  # another thread of the parent may have held it at the fork
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._lock = threading.RLock()
         self.close_when_unused()
 
     def close_when_unused(self) -> None:
         """Takes no new pins, and closes when the last one is dropped (now, if there is none)."""
-        self._closing = True
-        self._close_if_unused()
+        with self._lock:  # no pin of another thread is half made
+            self._closing = True
+            self._close_if_unused()
 
     def _close_if_unused(self) -> None:
         if len(self._free) + len(self._done) == TABLE_ENTRIES and self._closers:

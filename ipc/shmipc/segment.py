@@ -1,5 +1,8 @@
 """POSIX shared-memory segments: made whole or not at all, never by a squatter, always under a name of ours.
 
+Law: the one place that makes, opens, maps and unlinks shared memory; it knows nothing of what lies in it. A mapping goes with the last object that
+refers to it and is never closed by hand: views are made by address (:mod:`shmipc.view`), which the mmap object does not count as a user.
+
 A segment is allocated with ``posix_fallocate``: growing it by ``ftruncate`` alone succeeds also where the file system is full and kills the
 process with SIGBUS at the first touch.
 """
@@ -14,9 +17,9 @@ import stat
 
 import posix_ipc
 
-from shmipc.errors import OutOfSharedMemory, ShmError, SquattedName
+from shmipc.errors import ArenaLayoutError, OutOfSharedMemory, ShmError, SquattedName
 
-__all__ = ["SHM_FOLDER", "Segment", "unlink_segment"]
+__all__ = ["SHM_FOLDER", "Segment", "allocate", "unlink_segment"]
 
 #: Where Linux shows POSIX shared memory as files.
 SHM_FOLDER = "/dev/shm"  # noqa: S108
@@ -29,7 +32,8 @@ def _check_name(name: str) -> None:
         raise ShmError(f"{name!r} is no segment name: 1 to 200 of A-Z a-z 0-9 . _ -")
 
 
-def _allocate(fd: int, size_bytes: int, name: str) -> None:
+def allocate(fd: int, size_bytes: int, name: str) -> None:
+    """Gives a tmpfs file its memory now; raises ``OutOfSharedMemory`` (``name`` is for its message)."""
     while True:
         try:
             os.posix_fallocate(fd, 0, size_bytes)
@@ -58,8 +62,8 @@ class Segment:
         self.size_bytes = os.fstat(fd).st_size
         protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
         if self.size_bytes == 0:
-            raise ShmError(
-                f"shared memory {name!r} is empty: its owner has not finished making it, or died doing so"
+            raise ArenaLayoutError(
+                f"shared memory {name!r} is empty: its owner has not finished making it, or died doing so; start the owner again"
             )
         self.memory = mmap.mmap(fd, self.size_bytes, mmap.MAP_SHARED, protection)
 
@@ -74,7 +78,7 @@ class Segment:
                 f"shared memory {name!r} exists already and was not made by this process"
             ) from error
         try:
-            _allocate(shm.fd, size_bytes, name)
+            allocate(shm.fd, size_bytes, name)
             return cls(name, shm.fd, writable=True)
         except BaseException:
             os.close(shm.fd)
@@ -89,9 +93,15 @@ class Segment:
         try:
             fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
-            raise SquattedName(f"{path} is a symbolic link: not opened") from error
+            if error.errno == errno.ELOOP:
+                raise SquattedName(
+                    f"{path} is a symbolic link and was not opened: remove it or use another instance name"
+                ) from error
+            if error.errno == errno.EACCES:
+                raise SquattedName(
+                    f"user {os.geteuid()} may not open {path}: run as its owner, or use another instance name"
+                ) from error
+            raise
         try:
             found = os.fstat(fd)
             if found.st_uid != os.geteuid() or not stat.S_ISREG(found.st_mode):
@@ -105,19 +115,19 @@ class Segment:
 
     @classmethod
     def from_fd(cls, fd: int) -> Segment:
-        """Maps a read-only descriptor received from the owner; takes over the descriptor."""
-        return cls(f"descriptor {fd}", fd, writable=False)
+        """Maps a read-only descriptor received from the owner; takes over the descriptor, also when it raises."""
+        try:
+            return cls(f"descriptor {fd}", fd, writable=False)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def read_only_fd(self) -> int:
         """A new read-only descriptor, to be handed to a reader."""
         return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Unmaps, unless views of the memory still live (then they keep the mapping), and closes the descriptor."""
-        try:
-            self.memory.close()
-        except BufferError:
-            pass
+        """Closes the descriptor. The memory stays mapped until the segment and all who refer to it or its mapping are gone."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -12,6 +12,8 @@ through :func:`after`, so a transition the table lacks is an error and not a cor
 
 An aborted fill goes to RETIRED and never straight to FREE: a reader may have pinned it while it was filling, and its transfer may still be
 attached. After a restart FILLING and EVICTING slots are retired too (``ADOPT``): one way, no special case.
+
+``python -m shmipc.states`` prints the table as a diagram.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from enum import IntEnum, StrEnum
 
 from shmipc.errors import StateError
 
-__all__ = ["TRANSITIONS", "Event", "State", "after"]
+__all__ = ["TRANSITIONS", "Event", "State", "after", "diagram"]
 
 
 class State(IntEnum):
@@ -66,3 +68,14 @@ def after(state: State, event: Event) -> State:
         return TRANSITIONS[state, event]
     except KeyError:
         raise StateError(f"a slot that is {state.name} cannot {event.value}") from None
+
+
+def diagram() -> str:
+    """The table as a mermaid ``stateDiagram-v2``, ending with a newline."""
+    lines = ["stateDiagram-v2", f"    [*] --> {State.FREE.name}"]
+    lines += [f"    {state.name} --> {to.name}: {event}" for (state, event), to in TRANSITIONS.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(diagram(), end="")

@@ -6,8 +6,8 @@ zeroed; a process that still has it mapped may go on writing to it). A new owner
 pins in them count.
 
 The owner never maps a client's file: whoever can write a file can also truncate it, and a mapping of what is gone is SIGBUS, while ``pread`` is a
-short read. A truncated table is an error of that client (its own mapping faults), reported by :meth:`TableFolder.scan`. Tables are read only up to their high-water
-word: scanning all entries of 100 tables took 12.5 ms as a set, up to the high water it is microseconds.
+short read. A truncated table is an error of that client (its own mapping faults): a scan sets its ``truncated``. Tables are read only up to
+their high-water word: scanning all entries of 100 tables took 12.5 ms as a set, up to the high water it is microseconds.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from shmipc.layout import (
     WORD_BYTES,
 )
 from shmipc.limits import TABLES_MAX
+from shmipc.segment import allocate
 
 __all__ = ["Table", "TableFolder"]
 
@@ -122,7 +123,7 @@ class TableFolder:
     def create(self) -> tuple[int, int]:
         """Makes a table that is scanned from now on; returns its serial and the client's locked descriptor, to be sent and closed.
 
-        Raises ``QuotaExceeded`` when there are ``TABLES_MAX``.
+        Raises ``QuotaExceeded`` when there are ``TABLES_MAX``, ``OutOfSharedMemory`` where there is no room for it.
         """
         if len(self._tables) >= TABLES_MAX and not self.retire_abandoned():
             raise QuotaExceeded(
@@ -133,7 +134,7 @@ class TableFolder:
         path = self._folder / f"{serial}"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(fd, 0, TABLE_BYTES)
+            allocate(fd, TABLE_BYTES, f"pin table {path}")
             words = _OWNER_WORDS.pack(
                 TABLE_MAGIC, LAYOUT_VERSION, self._arena_id, TABLE_ENTRIES, TABLE_TOUCHES, serial
             )

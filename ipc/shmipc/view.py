@@ -1,11 +1,11 @@
 """Memory views of pinned slots that keep their pins: a pin lives exactly as long as anything made from its view.
 
-Law: no call can take back a pointer that numpy or Arrow holds, so there is no "release while in use" here. Each view stands on one exporter object
-of its own; every slice, array or Arrow buffer made from it keeps the exporter alive through the buffer protocol; when the last of them is gone
-the exporter's finalizer drops the pin. Slices of one big memoryview were rejected: ``memoryview.release`` on a slice succeeds while an array of it lives,
-and the array then shows whatever comes next.
+Law: no call can take back a pointer that numpy or Arrow holds, so there is no "release while in use" here. Each view stands on one exporter
+object of its own; every slice, array or Arrow buffer made from it keeps the exporter alive through the buffer protocol; when the last of them is gone
+the exporter's finalizer drops the pin. Slices of one big memoryview were rejected: ``memoryview.release`` on a slice succeeds while an array of it
+lives, and the array then shows whatever comes next.
 
-* One slot: a ctypes array over the arena's mapping, made read-only (:func:`slot_view`). The type is cached per capacity: a new ctypes type costs 17 us.
+* One slot: a ctypes array over the arena's mapping, made read-only (:func:`slot_view`). The type is cached per capacity: a new one costs 17 us.
 * Several slots as one contiguous view: an anonymous read-only ``mmap`` whose pages are replaced in place by the slots' pages
   (:func:`spanning_view`). CPython's own mmap object guards its life: it cannot be unmapped while an array uses it.
 
@@ -71,7 +71,7 @@ def slot_view(
 ) -> memoryview:
     """A read-only view of ``length`` bytes at ``address``; ``release()`` runs once, when the last user of the view is gone.
 
-    ``keep`` is held until then: the mapping that ``address`` lies in.
+    ``keep`` is held until then: who keeps the mapping that ``address`` lies in (the reader, its segment, or the mmap object).
     """
     exporter = _exporter_type(capacity).from_address(address)
     exporter.release = release
@@ -106,14 +106,40 @@ def _merged(pieces: Iterable[Piece]) -> list[Piece]:
     return merged
 
 
+def _check_pieces(pieces: list[Piece]) -> None:
+    if not pieces or pieces[-1].length < 1:
+        raise ShmError(
+            "a spanning view needs at least one piece, and no empty one: an empty object has no pages"
+        )
+    for piece in pieces:
+        if piece.offset % PAGE_BYTES:
+            raise ShmError(f"a piece at offset {piece.offset} does not begin a page of {PAGE_BYTES} bytes")
+    for piece in pieces[:-1]:
+        if piece.length < 1 or piece.length % PAGE_BYTES:
+            raise ShmError(
+                f"a piece of {piece.length} bytes inside a spanning view is not whole pages of {PAGE_BYTES}"
+            )
+
+
+def _reserve(size_bytes: int) -> SpanningMap:
+    try:
+        return SpanningMap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+    except OSError as error:
+        raise _refused(size_bytes, error.errno) from error
+
+
+def _refused(size_bytes: int, code: int | None) -> QuotaExceeded:
+    return QuotaExceeded(
+        f"mapping {size_bytes:,} bytes failed: {os.strerror(code or 0)}; this process may have too many mappings (vm.max_map_count) "
+        "or too little address space (ulimit -v): drop views, or read in windows"
+    )
+
+
 def _overlay(address: int, piece: Piece, fd: int) -> None:
     length = -(-piece.length // PAGE_BYTES) * PAGE_BYTES
     got = _mmap(address, length, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd, piece.offset)
     if got == _MAP_FAILED:
-        code = ctypes.get_errno()
-        raise QuotaExceeded(
-            f"mapping {length:,} bytes failed: {os.strerror(code)}; this process may have too many mappings (vm.max_map_count)"
-        )
+        raise _refused(length, ctypes.get_errno())
 
 
 def spanning_view(fd: int, pieces: list[Piece], release: Callable[[], object]) -> memoryview:
@@ -121,13 +147,8 @@ def spanning_view(fd: int, pieces: list[Piece], release: Callable[[], object]) -
 
     Raises ``QuotaExceeded`` where the kernel refuses a mapping (``release`` is then not called).
     """
-    for piece in pieces[:-1]:
-        if piece.length % PAGE_BYTES:
-            raise ShmError(
-                f"a piece of {piece.length} bytes inside a spanning view is not whole pages of {PAGE_BYTES}"
-            )
-    total = sum(piece.length for piece in pieces)
-    whole = SpanningMap(-1, total, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+    _check_pieces(pieces)
+    whole = _reserve(sum(piece.length for piece in pieces))
     at = address_of(whole)
     for piece in _merged(pieces):
         _overlay(at, piece, fd)

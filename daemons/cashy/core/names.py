@@ -47,7 +47,9 @@ FILE_PATH_BYTES_MAX = 4095  # Linux PATH_MAX is 4,096 with the closing NUL
 FILE_COMPONENT_BYTES_MAX = 255  # Linux NAME_MAX
 DIGEST_BYTES = 32  # a collision would serve another object's bytes: 2^128 names for an even chance
 
-_SHOWN_CHARACTERS_MAX = 120  # of a wrong name in an error message: names come from outside and may be a megabyte
+_SHOWN_CHARACTERS_MAX = (
+    120  # of a wrong name in an error message: names come from outside and may be a megabyte
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,11 @@ def parse_name(text: str) -> ObjectName:
         return _parse_s3(text, rest)
     if separator and scheme.lower() == "file":
         return _parse_file(text, rest)
-    hint = f"write file://{_cut(text)}" if text.startswith("/") else "write s3://bucket/key or file:///absolute/path"
+    hint = (
+        f"write file://{_cut(text)}"
+        if text.startswith("/")
+        else "write s3://bucket/key or file:///absolute/path"
+    )
     raise InvalidName(f"{_shown(text)} is not the name of an object: {hint}")
 
 
@@ -165,7 +171,9 @@ def content_id(source: str, key: str, version: str, block_bytes: int) -> bytes:
 
 def block_digest(content: bytes, index: int) -> bytes:
     """Digest under which block ``index`` (0 …) of the content ``content`` (see :func:`content_id`) is found; 32 bytes."""
-    return blake2b(content + index.to_bytes(8, "little"), digest_size=DIGEST_BYTES, person=b"cashy block 1").digest()
+    return blake2b(
+        content + index.to_bytes(8, "little"), digest_size=DIGEST_BYTES, person=b"cashy block 1"
+    ).digest()
 
 
 def _parse_s3(text: str, rest: str) -> S3Name:
@@ -181,7 +189,9 @@ def _parse_s3(text: str, rest: str) -> S3Name:
 
 def _parse_file(text: str, path: str) -> FileName:
     if not path.startswith("/"):
-        raise InvalidName(f"{_shown(text)} has a host, or no absolute path: write file:///absolute/path (three slashes)")
+        raise InvalidName(
+            f"{_shown(text)} has a host, or no absolute path: write file:///absolute/path (three slashes)"
+        )
     if problem := _path_problem(path):
         raise InvalidName(f"{_shown(text)}: the path {problem}")
     return FileName(path)
@@ -208,12 +218,16 @@ def _resolve_s3(name: S3Name, origins: Sequence[OriginSpec]) -> tuple[Resolved, 
     for spec in origins:
         if not spec.answers_for(name.bucket):
             continue
-        if spec.kind == "directory" and (problem := _path_problem(f"{spec.root.rstrip('/')}/{name.bucket}/{name.key}")):
+        if spec.kind == "directory" and (
+            problem := _path_problem(f"{spec.root.rstrip('/')}/{name.bucket}/{name.key}")
+        ):
             refused = f"; as a path in directory origin {spec.name!r} it {problem}"
             continue
         candidates.append(Resolved(spec.name, name.bucket, name.key))
     if not candidates:
-        raise InvalidName(f"{_shown(name.url)}: no configured origin can have it{refused or _patterns_of(origins)}")
+        raise InvalidName(
+            f"{_shown(name.url)}: no configured origin can have it{refused or _patterns_of(origins)}"
+        )
     return tuple(candidates)
 
 
@@ -241,7 +255,10 @@ def _path_problem(path: str, *, empty_is_root: bool = False) -> str:
         if component in ("", ".", ".."):
             return f"has the component {component!r}: no '.', '..', doubled or closing slash is allowed"
         # A character has at most 4 bytes, so that most components need no encoding to be found short enough.
-        if len(component) * 4 > FILE_COMPONENT_BYTES_MAX and len(component.encode()) > FILE_COMPONENT_BYTES_MAX:
+        if (
+            len(component) * 4 > FILE_COMPONENT_BYTES_MAX
+            and len(component.encode()) > FILE_COMPONENT_BYTES_MAX
+        ):
             return f"has a component longer than {FILE_COMPONENT_BYTES_MAX} bytes"
     return ""
 

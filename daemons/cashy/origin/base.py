@@ -143,4 +143,4 @@ class Origin(ABC):
 
     @abstractmethod
     def counters(self) -> dict[str, int]:
-        """Figures for status output, by name: totals since the start (``…_total``) and levels of the moment."""
+        """Figures for status output, by name: totals since the start (``…_total``) and present levels."""

@@ -1,0 +1,65 @@
+# make setup   .venv with everything a developer needs (also done by the others when it is missing or out of date)
+# make demo    a real origin, real data, one host of cashy: read cold and warm through S3 and the client library
+# make test    all tests        make lint   ruff, mypy, layers        make bench   benchmarks against real programs
+# make system-packages          Debian packages that benchmarks compare against (needs root)
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+# Programs that `make bench` compares cashy with; tests need none of them.
+SYSTEM_PACKAGES := nginx-light redis-server wrk
+
+.PHONY: setup demo test lint format docs bench system-packages clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@sed -n 's/^# //p' Makefile | head -4
+
+setup: $(STAMP)
+
+# pip of 25.1 is the first that reads dependency groups.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make setup: Python 3.11 or newer is needed; name it: make setup PYTHON=python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cashy]' --group dev
+	touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python tests/demo/demo.py
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(STAMP)
+	$(BIN)/python -m cashy.cli.reference docs
+
+$(VENV)/.set-up-bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
+	touch $@
+
+bench: $(VENV)/.set-up-bench
+	$(BIN)/python -m tests.bench
+
+system-packages:
+	@missing=$$(for package in $(SYSTEM_PACKAGES); do \
+	    dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -q '^installed$$' || echo $$package; done); \
+	if [ -z "$$missing" ]; then echo "system packages: all there"; \
+	elif [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \
+	else echo "not root: please run  apt-get install" $$missing >&2; exit 1; fi
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,47 @@
+"""``cashy master`` and ``cashy s3``: the daemons themselves, in the foreground, as systemd and ``cashy dev`` run them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cashy.cli.options import settings_from, settings_options
+from cashy.errors import ConfigError
+from cashy.log import configure_logging
+
+__all__ = ["master_command", "s3_command"]
+
+
+@click.command(name="master")
+@settings_options("master")
+def master_command(**parameters: Any) -> int:
+    """Run the host's master: it owns the shared memory, reads the origins and answers the clients' socket.
+
+    Runs until SIGTERM or SIGINT and tells a supervisor when it serves (READY=1). Sizes are bytes or have
+    KiB, MiB or GiB; times are seconds.
+    """
+    settings = settings_from(parameters)
+    if not settings.origins:
+        raise ConfigError(
+            "no origin is configured: give --origin s3=URL or file=DIR, or an [[origin]] in the file"
+        )
+    configure_logging(settings.log.level, settings.log.format)
+    from cashy.master.main import run
+
+    return run(settings)
+
+
+@click.command(name="s3")
+@settings_options("s3")
+def s3_command(**parameters: Any) -> int:
+    """Run one S3 worker: it serves GET and HEAD from shared memory and asks the master for what is not there.
+
+    Several workers can share one address. Runs until SIGTERM or SIGINT and tells a supervisor when it
+    serves (READY=1) and where (X_CASHY_S3=HOST:PORT).
+    """
+    settings = settings_from(parameters)
+    configure_logging(settings.log.level, settings.log.format)
+    from cashy.s3.main import run
+
+    return run(settings)

@@ -1,0 +1,88 @@
+"""``cashy stat``: what is known of an object, and where each of its blocks lies."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+__all__ = ["block_runs", "stat_command"]
+
+
+@click.command(name="stat")
+@click.argument("url")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object instead of a table (sizes in bytes)."
+)
+@click.option("--socket", "socket_path", metavar="PATH", help="The master's socket. [default: $CASHY_SOCKET]")
+def stat_command(url: str, as_json: bool, socket_path: str | None) -> int:
+    """Show size (bytes), version, time (UTC), type and user metadata of URL, and the tier of each block."""
+    import cashy
+
+    with cashy.connect(socket_path) as cache:
+        location = cache.locate(url)
+    meta, tiers = location.meta, list(location.tiers)
+    if as_json:
+        print(json.dumps(_as_dict(meta, tiers)))
+    else:
+        _print_table(meta, tiers)
+    return 0
+
+
+def block_runs(tiers: Sequence[str]) -> list[tuple[int, int, str]]:
+    """Joins neighbours in the same tier: ``(first block, last block, tier)``."""
+    runs = []
+    for tier, group in itertools.groupby(enumerate(tiers), key=lambda pair: pair[1]):
+        indices = [index for index, _ in group]
+        runs.append((indices[0], indices[-1], tier))
+    return runs
+
+
+def _as_dict(meta: Any, tiers: list[str]) -> dict[str, Any]:
+    return {
+        "name": meta.name,
+        "size": meta.size_bytes,
+        "version": meta.version,
+        "last_modified": meta.last_modified,
+        "content_type": meta.content_type,
+        "headers": dict(meta.headers),
+        "user_metadata": dict(meta.user_metadata),
+        "block_size": meta.block_bytes,
+        "blocks": tiers,
+    }
+
+
+def _print_table(meta: Any, tiers: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from cashy.setting_values import format_size
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    modified = datetime.fromtimestamp(meta.last_modified, UTC)
+    rows = [
+        ("name", meta.name),
+        ("size", f"{meta.size_bytes:,} bytes"),
+        ("version", meta.version),
+        ("last modified", modified.isoformat(sep=" ", timespec="seconds")),
+        ("content type", meta.content_type),
+        *((f"header {name}", value) for name, value in meta.headers),
+        *((f"metadata {name}", value) for name, value in meta.user_metadata),
+        ("blocks", f"{len(tiers)} of up to {format_size(meta.block_bytes)}"),
+        *(
+            (f"  {first}" if first == last else f"  {first} to {last}", tier)
+            for first, last, tier in block_runs(tiers)
+        ),
+    ]
+    for name, value in rows:
+        table.add_row(name, Text(str(value)))  # Text: nothing in a value is markup
+    # Piped output is not folded at a terminal's width.
+    Console(width=None if sys.stdout.isatty() else 10_000, highlight=False).print(table)

@@ -1,0 +1,521 @@
+"""``cashy.connect()``: reads of cached objects for programs with threads.
+
+Law: a thin pump. What a read needs is decided by :mod:`cashy.client.gather`, what is here by :mod:`cashy.client.reader`; this module
+connects, reconnects, sends, waits, and hands out views. A read whose bytes are here sends no message and takes no lock of this module.
+
+Lifetimes. A view's pin lives as long as anything made from the view: closing the cache or the object, leaving a ``with``, a restart of the daemon,
+or a fork takes nothing away. ``with cache.read(...) as view`` releases *that* memoryview object at the end (using it raises ValueError); arrays made
+from it stay. Views are plain memoryviews and no wrapper, since every consumer of buffers takes those. One consequence is CPython's: a consumer that
+exports the memoryview object itself (``pyarrow.py_buffer(view)``) makes leaving the ``with`` a BufferError while it lives. Give
+it a slice, ``pyarrow.py_buffer(view[:])``, or do not use ``with``: the lifetime is the same.
+
+Restart of the daemon: the next call that needs it connects again, for as long as its timeout. If it took over the same arena, the
+mapping stays and new pins go to a new table; else there is a new mapping, and old views keep the old one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from itertools import count
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from aviary.cashy.v1 import control_pb2 as pb
+from cashy.client import forking
+from cashy.client.connection import Call, Connection, ConnectionLost
+from cashy.client.gather import Gather, GatherInto, GatherView
+from cashy.client.limits import (
+    ANSWER_TIMEOUT_S,
+    CONNECT_RETRY_S_MAX,
+    CONNECT_RETRY_S_MIN,
+    READ_AHEAD_BLOCKS,
+    RECONNECTS_MAX,
+)  # fmt: skip
+from cashy.client.meta import TIER_NAMES, Location, Meta
+from cashy.client.reader import LocalArena, TableLost
+from cashy.client.session_core import Answer, error_of
+from cashy.core.names import parse_name
+from cashy.errors import CashyError, NotConnected, ViewTooLarge
+from shmipc import fence
+
+__all__ = ["DEFAULT_SOCKET_PATH", "Cache", "CachedObject", "batches", "can_pin", "connect", "program_name", "socket_path_or_default"]
+
+#: Where the daemon of a host listens unless told otherwise; $CASHY_SOCKET replaces it.
+DEFAULT_SOCKET_PATH = "/run/cashy/cashy.sock"
+
+_GatherT = TypeVar("_GatherT", bound=Gather)
+
+
+def socket_path_or_default(socket_path: str | os.PathLike[str] | None) -> str:
+    """The path given, else $CASHY_SOCKET, else :data:`DEFAULT_SOCKET_PATH`."""
+    return os.fspath(socket_path or os.environ.get("CASHY_SOCKET") or DEFAULT_SOCKET_PATH)
+
+
+def can_pin() -> bool:
+    """Whether this process may pin: membarrier registered, and not forbidden by ``CASHY_NO_PINS=1``."""
+    return os.environ.get("CASHY_NO_PINS") != "1" and fence.can_register()
+
+
+def program_name() -> str:
+    """What the daemon's status shows for this client."""
+    return os.path.basename(sys.argv[0] if sys.argv and sys.argv[0] else "python")
+
+
+def connect(
+    socket_path: str | os.PathLike[str] | None = None, *, timeout_s: float = ANSWER_TIMEOUT_S
+) -> Cache:
+    """Connects to the host's daemon; raises :class:`~cashy.errors.NotConnected`.
+
+    ``socket_path`` is $CASHY_SOCKET or ``/run/cashy/cashy.sock`` unless given. ``timeout_s`` is the longest that any call of the
+    cache waits for the daemon's next answer, also while the daemon is being restarted.
+    """
+    return Cache(socket_path_or_default(socket_path), timeout_s=timeout_s)
+
+
+class Cache:
+    """The host's cache, as made by :func:`connect`. Threads may share it; it survives a fork and the daemon's restart.
+
+    Every method that names an object takes ``s3://bucket/key`` or ``file:///absolute/path`` (literal: nothing is percent-decoded) and may raise
+    any :class:`~cashy.errors.CashyError`.
+    """
+
+    def __init__(self, socket_path: str, *, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
+        self.socket_path = socket_path
+        self.timeout_s = timeout_s
+        self._arena: LocalArena | None = None
+        self._connection: Connection | None = None
+        self._is_closed = False
+        self._streams = count(1)
+        self._connect_lock = threading.Lock()
+        self._connection = self._open_connection()
+        self._arena = self._connection.arena
+        forking.watch(self)
+
+    # --- reads ---
+
+    def read(self, url: str, offset: int = 0, length: int | None = None) -> memoryview:
+        """The bytes ``[offset, offset + length)``, cut at the object's end, as one read-only view of one version; usable in ``with``.
+
+        Raises :class:`~cashy.errors.ViewTooLarge`, :class:`~cashy.errors.PinQuotaExceeded`, ValueError for negative arguments.
+        """
+        arena = self._arena
+        if arena is not None:
+            meta = arena.lookup(url)
+            if meta is not None:
+                view = arena.hit_range(meta, offset, length)
+                if view is not None:
+                    return view
+        return self.view_of(self.new_read(url, offset, length))
+
+    def readinto(self, url: str, buffer: Any, offset: int = 0) -> int:
+        """Fills ``buffer`` (writable, contiguous) from ``offset`` on; returns how many bytes there were. A copy: nothing stays pinned."""
+        with memoryview(buffer) as whole, whole.cast("B") as target:
+            return self.gather_into(url, offset, target)
+
+    def open(self, url: str) -> CachedObject:
+        """A handle on the present version of an object."""
+        arena = self._arena
+        meta = arena.lookup(url) if arena is not None else None
+        return CachedObject(self, meta if meta is not None else self.stat(url))
+
+    def stat(self, url: str, *, revalidate: bool = False) -> Meta:
+        """Metadata of an object; ``revalidate`` asks the origin even if what is known is still fresh."""
+        arena = self._arena
+        if not revalidate and arena is not None and (meta := arena.lookup(url)) is not None:
+            return meta
+        name = parse_name(url).url
+        body = self._ask(pb.Stat(name=name, revalidate=revalidate)).body
+        assert isinstance(body, pb.ObjectInfo)
+        return Meta.from_info(name, body)
+
+    def prefetch(self, urls: Iterable[str]) -> int:
+        """Asks the daemon to load objects and does not wait; returns how many it accepted (fewer when its queue is full)."""
+        accepted = 0
+        for names in batches(parse_name(url).url for url in urls):
+            body = self._ask(pb.Prefetch(names=names)).body
+            assert isinstance(body, pb.PrefetchAccepted)
+            accepted += body.accepted
+        return accepted
+
+    def locate(self, url: str) -> Location:
+        """Where each block of an object lies."""
+        name = parse_name(url).url
+        body = self._ask(pb.Locate(name=name)).body
+        assert isinstance(body, pb.LocateReport)
+        return Location(
+            Meta.from_info(name, body.object), tuple(TIER_NAMES.get(tier, "elsewhere") for tier in body.tiers)
+        )
+
+    def status(self) -> pb.StatusReport:
+        """The daemon's instance, process and counters."""
+        body = self._ask(pb.Status()).body
+        assert isinstance(body, pb.StatusReport)
+        return body
+
+    # --- what reads stand on; shared with CachedObject ---
+
+    def new_read(
+        self, url: str, offset: int, length: int | None, *, meta: Meta | None = None, stream: int = 0
+    ) -> GatherView | GatherInto:
+        """A read of a range, pinned if this process can pin; ``meta`` given = that version or an error."""
+        kind = GatherView if self._any_arena().can_pin else GatherInto
+        return kind(url, offset, length, meta=meta, keep_version=meta is not None, stream=stream)
+
+    def view_of(self, read: GatherView | GatherInto) -> memoryview:
+        """Carries a read out."""
+        self.run(read)
+        try:
+            return read.view()
+        except ViewTooLarge:
+            if not isinstance(read, GatherView):
+                raise
+            copy = read.as_copy()
+            return self.run(copy).view()
+
+    def gather_into(self, url: str, offset: int, target: memoryview, *, meta: Meta | None = None) -> int:
+        """Copies a range into ``target``; returns its length."""
+        if not target.nbytes:
+            return 0
+        read = GatherInto(url, offset, target.nbytes, target=target, meta=meta, keep_version=meta is not None)
+        return self.run(read).size_bytes
+
+    def next_stream(self) -> int:
+        """A number for a sequence of reads."""
+        return next(self._streams)
+
+    def run(self, read: _GatherT) -> _GatherT:
+        """Collects what a read needs, over forks and restarts of the daemon."""
+        losses = 0
+        try:
+            while True:
+                try:
+                    self._attempt(read)
+                    return read
+                except TableLost:
+                    self._ensure_table()
+                except ConnectionLost:
+                    losses += 1
+                    if losses > RECONNECTS_MAX:
+                        raise
+        except BaseException:
+            read.drop()
+            raise
+
+    def _attempt(self, read: Gather) -> None:
+        read.begin(self._any_arena())
+        while (fetch := read.wanted()) is not None:
+            connection = self._live_connection()
+            if connection.arena is not read.arena:
+                raise ConnectionLost("the daemon has another arena now")
+            with connection.start(fetch) as call:
+                self._take_all(call, read)
+
+    def _take_all(self, call: Call, read: Gather) -> None:
+        while True:
+            answer = call.next(self.timeout_s)
+            read.take(answer)
+            if answer.is_last:
+                return
+
+    def start_ahead(self, read: Gather) -> Call | None:
+        """Begins a read whose answers are taken later (:meth:`finish`); None: all of it is here."""
+        read.begin(self._any_arena())
+        fetch = read.wanted()
+        if fetch is None:
+            return None
+        connection = self._live_connection()
+        if connection.arena is not read.arena:
+            raise ConnectionLost("the daemon has another arena now")
+        return connection.start(fetch)
+
+    def finish(self, read: Gather, call: Call) -> None:
+        """Takes the answers of a read begun ahead; it is complete then."""
+        try:
+            with call:
+                self._take_all(call, read)
+            if read.wanted() is None:
+                return
+        except (ConnectionLost, TableLost):
+            pass
+        self.run(read)
+
+    def _ask(self, body: Message) -> Answer:
+        for attempt in count(1):
+            try:
+                answer = self._live_connection().ask(body, self.timeout_s)
+                break
+            except ConnectionLost:
+                if attempt > RECONNECTS_MAX:
+                    raise
+        if isinstance(answer.body, pb.Failure):
+            raise error_of(answer.body)
+        return answer
+
+    # --- connection ---
+
+    def _any_arena(self) -> LocalArena:
+        """The arena, also while the daemon is away: what is here can be read."""
+        arena = self._arena
+        if arena is not None and (arena.table is not None or not arena.can_pin):
+            return arena
+        self._ensure_table()
+        arena = self._arena
+        assert arena is not None
+        return arena
+
+    def _live_connection(self) -> Connection:
+        connection = self._connection
+        if connection is not None and not connection.is_broken:
+            return connection
+        with self._connect_lock:
+            connection = self._connection
+            if connection is None or connection.is_broken:
+                connection = self._reconnected()
+                self._connection, self._arena = connection, connection.arena
+            return connection
+
+    def _open_connection(self) -> Connection:
+        return Connection(
+            self.socket_path,
+            program=program_name(),
+            can_pin=can_pin(),
+            timeout_s=self.timeout_s,
+            known=self._arena,
+        )
+
+    def _reconnected(self) -> Connection:
+        """Tries until the timeout: a daemon that is being restarted is away for a moment."""
+        deadline = monotonic() + self.timeout_s
+        pause_s = CONNECT_RETRY_S_MIN
+        while True:
+            if self._is_closed:
+                raise NotConnected("this cache was closed: connect() again")
+            try:
+                return self._open_connection()
+            except NotConnected:
+                if monotonic() + pause_s > deadline:
+                    raise
+            sleep(pause_s)
+            pause_s = min(2 * pause_s, CONNECT_RETRY_S_MAX)
+
+    def _ensure_table(self) -> None:
+        """Has a pin table to go on with: after a fork from the connection that is there, else from a new one."""
+        for attempt in count(1):
+            connection = self._live_connection()
+            with self._connect_lock:
+                arena = connection.arena
+                if arena.table is not None or not arena.can_pin or connection is not self._connection:
+                    return
+                try:
+                    answer = connection.ask(pb.NewTable(), self.timeout_s)
+                except ConnectionLost:
+                    if attempt > RECONNECTS_MAX:
+                        raise
+                    continue
+                if isinstance(answer.body, pb.Failure):
+                    raise error_of(answer.body)
+                arena.replace_table(answer.descriptors[0])
+                return
+
+    # --- fork and end ---
+
+    def before_fork(self) -> None:
+        """Nothing: the arena sees to its table."""
+
+    def after_fork_in_child(self) -> None:
+        """The connection is the parent's; locks may be held by threads that are not here."""
+        self._connect_lock = threading.Lock()
+        if self._connection is not None:
+            self._connection.forget_in_child()
+            self._connection = None
+
+    def close(self) -> None:
+        """Ends the connection. Views and arrays stay valid; the daemon keeps their blocks until the last is gone."""
+        self._is_closed = True
+        connection, self._connection = self._connection, None
+        arena, self._arena = self._arena, None
+        if connection is not None:
+            connection.break_off("the cache was closed")
+        if arena is not None:
+            arena.drop_table()
+
+    def __enter__(self) -> Cache:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open"
+        return f"<cashy.Cache {self.socket_path!r}, {state}>"
+
+
+class CachedObject:
+    """A handle on exactly one version of an object; a context manager.
+
+    Every read gives bytes of this version or raises :class:`~cashy.errors.VersionChanged` (when a block is no longer here and the
+    origin has another version by now): open the object again then. ``tiers`` counts the blocks read, by where they were found.
+    """
+
+    def __init__(self, cache: Cache, meta: Meta) -> None:
+        self._cache: Cache | None = cache
+        self.meta = meta
+        self.tiers: Counter[str] = Counter()
+
+    @property
+    def name(self) -> str:
+        """The object's name in canonical form."""
+        return self.meta.name
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.meta.size_bytes
+
+    @property
+    def version(self) -> str:
+        """ETag with its quotes, or what identifies a file's state."""
+        return self.meta.version
+
+    @property
+    def last_modified(self) -> float:
+        """Seconds since the epoch, UTC."""
+        return self.meta.last_modified
+
+    @property
+    def content_type(self) -> str:
+        """MIME type."""
+        return self.meta.content_type
+
+    @property
+    def user_metadata(self) -> dict[str, str]:
+        """``x-amz-meta-*`` without the prefix."""
+        return dict(self.meta.user_metadata)
+
+    def view(self, offset: int = 0, length: int | None = None) -> memoryview:
+        """ONE contiguous read-only view of ``[offset, offset + length)``, cut at the end; no copy where this process can pin.
+
+        It holds its blocks in the host's memory while anything made from it lives. Raises :class:`~cashy.errors.ViewTooLarge` (use
+        :meth:`blocks` or :meth:`readinto`), :class:`~cashy.errors.PinQuotaExceeded` (drop other views).
+        """
+        cache = self._open_cache()
+        read = cache.new_read(self.name, offset, length, meta=self.meta)
+        view = cache.view_of(read)
+        self.tiers.update(read.tiers)
+        return view
+
+    def readinto(self, buffer: Any, offset: int = 0) -> int:
+        """Fills ``buffer`` from ``offset`` on; returns how many bytes there were."""
+        with memoryview(buffer) as whole, whole.cast("B") as target:
+            return self._open_cache().gather_into(self.name, offset, target, meta=self.meta)
+
+    def blocks(self, offset: int = 0, length: int | None = None) -> Iterator[memoryview]:
+        """The bytes of ``[offset, offset + length)`` as read-only views, in order, one per block; the next ones are on their way meanwhile.
+
+        For objects of any size: what you let go of is no longer held. Closing the iterator (or dropping it) cancels what is under way.
+        """
+        return _Blocks(self._open_cache(), self, offset, length)
+
+    def _open_cache(self) -> Cache:
+        if self._cache is None:
+            raise ValueError(f"{self!r} was closed")
+        return self._cache
+
+    def close(self) -> None:
+        """No further reads through this handle; views stay valid."""
+        self._cache = None
+
+    def __enter__(self) -> CachedObject:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<cashy.CachedObject {self.name!r} {self.size:,} bytes, version {self.version}>"
+
+
+class _Blocks(Iterator[memoryview]):
+    """Reads block after block, with fetches under way for the blocks after the present one."""
+
+    def __init__(self, cache: Cache, owner: CachedObject, offset: int, length: int | None) -> None:
+        if offset < 0 or (length is not None and length < 0):
+            raise ValueError(f"offset and length must not be negative: {offset}, {length}")
+        self._cache = cache
+        self._owner = owner
+        meta = self._meta = owner.meta
+        at = min(offset, meta.size_bytes)
+        self._stop = meta.size_bytes if length is None else min(at + length, meta.size_bytes)
+        self._stream = cache.next_stream()
+        self._next_read = at
+        self._ahead: deque[tuple[GatherView | GatherInto, Call | None]] = deque()
+
+    def __next__(self) -> memoryview:
+        self._ask_ahead()
+        if not self._ahead:
+            raise StopIteration
+        read, call = self._ahead.popleft()
+        try:
+            if call is not None:
+                self._cache.finish(read, call)
+            view = read.view() if call is not None or read.tiers else self._cache.view_of(read)
+        except BaseException:
+            read.drop()
+            self.close()
+            raise
+        self._owner.tiers.update(read.tiers)
+        return view
+
+    def _ask_ahead(self) -> None:
+        """Has the next block's read begun, and those of some blocks after it."""
+        while self._next_read < self._stop and len(self._ahead) < READ_AHEAD_BLOCKS:
+            at = self._next_read
+            stop = min(self._stop, (at // self._meta.block_bytes + 1) * self._meta.block_bytes)
+            read = self._cache.new_read(self._meta.name, at, stop - at, meta=self._meta, stream=self._stream)
+            call = None
+            try:
+                call = self._cache.start_ahead(read)
+            except (CashyError, TableLost):
+                read.drop()
+                if self._ahead:  # no room ahead is no error: what is asked for now decides
+                    return
+            self._ahead.append((read, call))
+            self._next_read = stop
+
+    def close(self) -> None:
+        """Cancels what is under way; takes no lock that anybody may hold."""
+        self._next_read = self._stop
+        while self._ahead:
+            read, call = self._ahead.popleft()
+            read.drop()
+            if call is not None:
+                call.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_ahead"):
+            self.close()
+
+
+def batches(names: Iterable[str]) -> Iterator[list[str]]:
+    """Cuts names into lists that each fit a frame."""
+    batch: list[str] = []
+    size_bytes = 0
+    for name in names:
+        batch.append(name)
+        size_bytes += len(name.encode())
+        if size_bytes >= PREFETCH_FRAME_BYTES:
+            yield batch
+            batch, size_bytes = [], 0
+    if batch:
+        yield batch

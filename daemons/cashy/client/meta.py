@@ -1,0 +1,98 @@
+"""What a client knows of one version of an object."""
+
+from __future__ import annotations
+
+from aviary.cashy.v1 import control_pb2 as pb
+from cashy.core import meta_record
+
+__all__ = ["TIER_NAMES", "Location", "Meta"]
+
+#: Where bytes were found, in words.
+TIER_NAMES: dict[int, str] = {
+    pb.TIER_UNSPECIFIED: "not cached",
+    pb.TIER_LOCAL_MEMORY: "local memory",
+    pb.TIER_ORIGIN: "origin",
+}
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Meta:
+    """Metadata of exactly one version of an object; immutable.
+
+    The fields that the hit path needs are attributes; the rest is decoded when it is first asked for.
+    """
+
+    __slots__ = ("_info", "_record", "block_bytes", "content_id", "name", "size_bytes")
+
+    def __init__(self, name: str, record: bytes, info: pb.ObjectInfo | None = None) -> None:
+        self.name = name
+        self._record = record
+        self._info = info
+        if info is None:
+            self.content_id, self.size_bytes, self.block_bytes = meta_record.decode_prefix(record)
+        else:
+            self.content_id, self.size_bytes, self.block_bytes = info.content_id, info.size, info.block_bytes
+
+    @classmethod
+    def from_info(cls, name: str, info: pb.ObjectInfo) -> Meta:
+        """From an answer of the daemon."""
+        return cls(name, b"", info)
+
+    @property
+    def info(self) -> pb.ObjectInfo:
+        """All of it as the daemon wrote it."""
+        if self._info is None:
+            self._info = meta_record.decode(self._record)
+            self._info.tier = (
+                pb.TIER_LOCAL_MEMORY
+            )  # where this was read from, not where the daemon once had it from
+        return self._info
+
+    @property
+    def version(self) -> str:
+        """ETag with its quotes, or what identifies a file's state."""
+        return self.info.version
+
+    @property
+    def last_modified(self) -> float:
+        """Seconds since the epoch, UTC."""
+        return self.info.last_modified
+
+    @property
+    def content_type(self) -> str:
+        """MIME type, as the store has it."""
+        return self.info.content_type
+
+    @property
+    def headers(self) -> Pairs:
+        """Further stored headers, names in lower case."""
+        return tuple((header.name, header.value) for header in self.info.headers)
+
+    @property
+    def user_metadata(self) -> Pairs:
+        """``x-amz-meta-*`` without the prefix."""
+        return tuple((header.name, header.value) for header in self.info.user_metadata)
+
+    @property
+    def tier(self) -> int:
+        """Where the metadata came from (``Tier`` of control.proto)."""
+        return self.info.tier
+
+    @property
+    def block_count(self) -> int:
+        """How many blocks the object has; an empty one has none."""
+        return -(-self.size_bytes // self.block_bytes)
+
+    def __repr__(self) -> str:
+        return f"<Meta {self.name!r} {self.size_bytes:,} bytes, {self.content_id.hex()[:12]}>"
+
+
+class Location:
+    """Where the blocks of an object lie on this host; ``tiers`` has one name of :data:`TIER_NAMES` per block."""
+
+    __slots__ = ("meta", "tiers")
+
+    def __init__(self, meta: Meta, tiers: tuple[str, ...]) -> None:
+        self.meta = meta
+        self.tiers = tiers

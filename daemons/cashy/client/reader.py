@@ -1,0 +1,468 @@
+"""The hit path: a host's arena as one client process sees it.
+
+Law: everything here works on shared memory alone; it sends nothing and waits for nobody, so threads, asyncio and the S3 worker share it.
+What is not here (or no longer, or not fresh) is ``None``, and asking the daemon is the caller's business. Correctness stands on the pin protocol
+(:mod:`shmipc.pins`) and on one rule of this module: a cached answer about a slot is used only if the slot's *word* is still the one
+under which it was learnt. A generation never comes back, so an unchanged word means unchanged bytes; that makes caching names and slots in the process safe
+without any invalidation message.
+
+Metadata is used without asking the daemon until the slot header's ``valid_until_ns``, which is read before the word is compared: so it belongs to
+this record. Blocks are keyed by content and need no freshness.
+
+Without the asymmetric fence (:mod:`shmipc.fence`) there is no pin table; the client then works on private copies, each verified (the word
+is the same after as before; where the processor does not keep loads in order, the crc32c of the whole block) and all of them bounded.
+
+An exporter (:mod:`shmipc.view`) keeps the mapping alive, so the arena of a daemon that went away is unmapped when its last view is gone.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from time import monotonic_ns
+
+import crc32c
+
+from aviary.cashy.v1 import control_pb2 as pb
+from cashy.client import forking
+from cashy.client.limits import BLOCK_HINTS_MAX, FETCH_BLOCKS_MAX, META_CACHE_MAX
+from cashy.client.meta import Meta
+from cashy.core.meta_record import KIND_BLOCK, KIND_META
+from cashy.core.names import block_digest, meta_digest, parse_name
+from cashy.errors import PinQuotaExceeded, ViewTooLarge
+from shmipc.arena import ArenaReader, Hit
+from shmipc.errors import PinTableFull, QuotaExceeded
+from shmipc.index import IndexReader
+from shmipc.layout import (
+    DIGEST_BYTES,
+    S_CRC,
+    S_DIGEST,
+    S_KIND,
+    S_LENGTH,
+    S_OFFSET,
+    S_VALID_UNTIL_NS,
+    S_WATERMARK,
+    SLOT_BYTES,
+    SLOT_WORDS,
+    STATE_BITS,
+    STATE_MASK,
+    WORD_BYTES,
+)  # fmt: skip
+from shmipc.pins import PinTable
+from shmipc.segment import Segment
+from shmipc.states import State
+from shmipc.view import Piece, slot_view, spanning_view
+
+__all__ = ["LocalArena", "Pin", "PrivateBytes", "TableLost"]
+
+_READY = int(State.READY)
+_LOADS_IN_ORDER = platform.machine() == "x86_64"
+
+
+class TableLost(Exception):
+    """The pin table was frozen by a fork, or replaced after a reconnect: get the new one and try again."""
+
+
+class _Mapping:
+    """The mapped segment; unmapped when the last view, pin and arena that use it are gone."""
+
+    def __init__(self, segment: Segment, arena_id: int) -> None:
+        self.reader = ArenaReader(segment, arena_id)
+        self.bytes = memoryview(segment.memory)
+        geometry = self.reader.geometry
+        slots_end = geometry.slots_offset + geometry.slot_count * SLOT_BYTES
+        self.words = self.bytes[geometry.slots_offset : slots_end].cast("Q")
+        self.address = self.reader.address
+
+    def __del__(self) -> None:
+        if hasattr(self, "words"):
+            self.words.release()
+            self.bytes.release()
+            self.reader.close()
+
+
+class PrivateBytes(bytearray):
+    """Bytes of this process that count against its quota until the last view of them is gone."""
+
+    release: Callable[[], object] | None = None
+
+    def __del__(self) -> None:
+        if self.release is not None:
+            self.release()
+
+
+class Pin:
+    """A pinned block. ``length`` is its final size, and its bytes stay as they are until :meth:`release`."""
+
+    __slots__ = ("_entry", "_mapping", "_table", "capacity", "generation", "length", "offset", "slot")
+
+    def __init__(self, mapping: _Mapping, table: PinTable, hit: Hit) -> None:
+        self._mapping = mapping
+        self._table = table
+        self._entry = hit.entry
+        self.slot, self.generation = hit.slot, hit.generation
+        self.length, self.offset, self.capacity = hit.fields.length, hit.fields.offset, hit.fields.capacity
+
+    @property
+    def available(self) -> int:
+        """How many bytes have arrived; all of them unless the block is being filled."""
+        return self._mapping.words[self.slot * SLOT_WORDS + S_WATERMARK]
+
+    @property
+    def view(self) -> memoryview:
+        """The bytes available so far, read-only. Not to be used after :meth:`release`; :meth:`LocalArena.export` makes views that hold."""
+        return self._mapping.bytes[self.offset : self.offset + min(self.available, self.length)]
+
+    def release(self) -> None:
+        """Drops the pin; again does nothing."""
+        entry, self._entry = self._entry, -1
+        if entry >= 0:
+            self._table.unpin(entry)
+
+    def __del__(self) -> None:
+        self.release()
+
+
+class _Copied:
+    """Stands in for :class:`Pin` where nothing can be pinned: a private copy."""
+
+    __slots__ = ("_data", "available", "length", "view")
+
+    def __init__(self, data: PrivateBytes) -> None:
+        self._data = data
+        self.length = self.available = len(data)
+        self.view = memoryview(data).toreadonly()
+
+    def release(self) -> None:
+        """Lets go of the copy."""
+        self.view = memoryview(b"")
+        self._data = PrivateBytes()
+
+
+class LocalArena:
+    """An arena as this process sees it: mapping, pin table, quotas, and what was learnt of names and slots. Thread-safe.
+
+    Takes over the descriptors. ``table_fd`` is None where this process cannot pin.
+    """
+
+    def __init__(self, arena_fd: int, table_fd: int | None, welcome: pb.Welcome) -> None:
+        self._mapping = _Mapping(Segment.from_fd(arena_fd), welcome.arena_id)
+        self.arena_id = welcome.arena_id
+        self.can_pin = table_fd is not None
+        self.pin_bytes_max = min(welcome.pin_bytes_max, welcome.arena_bytes)
+        self.mappings_max = welcome.mappings_max
+        self.private_bytes_max = welcome.private_bytes_max
+        self.block_bytes = welcome.block_bytes
+        # The daemon holds what it announced for a client up to that client's pin quota; half of it leaves room for reads at the same time.
+        self.fetch_blocks_max = max(1, min(FETCH_BLOCKS_MAX, self.pin_bytes_max // welcome.block_bytes // 2))
+        segment, geometry = self._mapping.reader.segment, self._mapping.reader.geometry
+        self._words = self._mapping.words
+        self._digests_at = geometry.slots_offset + S_DIGEST * WORD_BYTES
+        self._slot_count = geometry.slot_count
+        self._index = IndexReader(segment.memory, geometry)
+        self.table: PinTable | None = None
+        self._metas: dict[str, tuple[Meta, int, int]] = {}
+        self._hints: dict[tuple[bytes, int], tuple[bytes, int, int]] = {}
+        self._make_accounts()
+        if table_fd is not None:
+            self.replace_table(table_fd)
+        forking.watch(self)
+
+    def _make_accounts(self) -> None:
+        self._lock = threading.Lock()
+        self._mappings = self._private_bytes = 0
+        self._returned: deque[tuple[int, int]] = deque()
+
+    # --- the pin table ---
+
+    def replace_table(self, table_fd: int) -> None:
+        """New pins go to this table; the old one closes with its last pin."""
+        table = PinTable(table_fd, self.arena_id, pin_bytes_max=self.pin_bytes_max)
+        forking.watch_table(table)
+        old, self.table = self.table, table
+        if old is not None:
+            old.close_when_unused()
+
+    def before_fork(self) -> None:
+        """Both processes will share the pins of now (the registry freezes the table); new ones go to a new table."""
+        self.table = None
+
+    def after_fork_in_child(self) -> None:
+        """The lock may be held by a thread that is not here; the child's accounts begin anew."""
+        self._make_accounts()
+
+    def drop_table(self) -> None:
+        """No further pins; those that live stay valid, and the table closes with the last of them."""
+        table, self.table = self.table, None
+        if table is not None:
+            table.close_when_unused()
+
+    def __del__(self) -> None:
+        if getattr(self, "table", None) is not None:
+            self.drop_table()
+
+    # --- metadata ---
+
+    def lookup(self, name: str) -> Meta | None:
+        """Metadata that may be used without asking the daemon; raises :class:`~cashy.errors.InvalidName`."""
+        known = self._metas.get(name)
+        if known is not None:
+            meta, slot, word = known
+            at = slot * SLOT_WORDS
+            words = self._words
+            if words[at + S_VALID_UNTIL_NS] > monotonic_ns() and words[at] == word:
+                table = self.table
+                if table is not None:
+                    table.touch(slot, word >> STATE_BITS)
+                return meta
+        return self._learn(name)
+
+    def _learn(self, name: str) -> Meta | None:
+        parsed = parse_name(name)
+        digest = meta_digest(parsed)
+        slot = self._index.find(digest)
+        if not 0 <= slot < self._slot_count:
+            return None
+        at = slot * SLOT_WORDS
+        word = self._words[at]
+        if self._words[at + S_VALID_UNTIL_NS] <= monotonic_ns() or self._words[at + S_KIND] != KIND_META:
+            return None
+        length = self._words[at + S_LENGTH]
+        record = PrivateBytes(min(length, len(self._mapping.bytes)))
+        if not self._copy(slot, word, digest, 0, memoryview(record)):
+            return None
+        meta = Meta(parsed.url, bytes(record))
+        if len(self._metas) >= META_CACHE_MAX:
+            self._metas.pop(next(iter(self._metas)), None)
+        self._metas[name] = meta, slot, word
+        if (table := self.table) is not None:
+            table.touch(slot, word >> STATE_BITS)
+        return meta
+
+    # --- pins ---
+
+    def hit_range(self, meta: Meta, offset: int, length: int | None) -> memoryview | None:
+        """The bytes ``[offset, offset + length)`` (cut at the end) if they lie in one block that is here; the view holds its pin.
+
+        Raises :class:`~cashy.errors.PinQuotaExceeded`.
+        """
+        size = meta.size_bytes
+        stop = size if length is None or length > size - offset else offset + length
+        if not 0 <= offset < stop:
+            return None
+        index = offset // meta.block_bytes
+        start = index * meta.block_bytes
+        table = self.table
+        if stop > start + meta.block_bytes or table is None:
+            return None
+        try:
+            hit = self._hit(table, meta.content_id, index)
+        except TableLost:
+            return None
+        if hit is None:
+            return None
+        fields = hit.fields
+        view = slot_view(
+            self._mapping.address + fields.offset,
+            fields.capacity,
+            fields.length,
+            partial(table.unpin, hit.entry),
+            self._mapping,
+        )
+        return view[offset - start : stop - start]
+
+    def pin_block(self, meta: Meta, index: int) -> Pin | _Copied | None:
+        """Pins a block that is here and READY (or copies it, where this process cannot pin); None is a miss.
+
+        Raises :class:`~cashy.errors.PinQuotaExceeded`, and :class:`TableLost` when a new table is needed.
+        """
+        if not self.can_pin:
+            return self._copied(meta, index)
+        table = self._table()
+        hit = self._hit(table, meta.content_id, index)
+        return None if hit is None else Pin(self._mapping, table, hit)
+
+    def pin_announced(
+        self, meta: Meta, index: int, slot: int, generation: int, *, filling: bool = False
+    ) -> Pin | _Copied | None:
+        """Pins a block that the daemon announced in ``slot``, also one that is still filling; None: it is no longer there."""
+        digest = self._remember(meta.content_id, index, slot, generation)
+        if not self.can_pin:
+            return self._copied(meta, index)
+        table = self._table()
+        hit = _checked(self._mapping.reader.pin_slot, self, table, digest, slot, generation, filling=filling)
+        return None if hit is None else Pin(self._mapping, table, hit)
+
+    def _table(self) -> PinTable:
+        table = self.table
+        if table is None:
+            raise TableLost
+        return table
+
+    def _hit(self, table: PinTable, content_id: bytes, index: int) -> Hit | None:
+        known = self._hints.get((content_id, index))
+        if known is not None:
+            digest, slot, generation = known
+            hit = _checked(self._mapping.reader.pin_slot, self, table, digest, slot, generation)
+            if hit is not None:
+                return hit
+        digest = block_digest(content_id, index)
+        hit = _checked(self._mapping.reader.pin, self, table, digest)
+        if hit is not None:
+            self._remember(content_id, index, hit.slot, hit.generation, digest)
+        return hit
+
+    def _remember(
+        self, content_id: bytes, index: int, slot: int, generation: int, digest: bytes = b""
+    ) -> bytes:
+        digest = digest or block_digest(content_id, index)
+        if len(self._hints) >= BLOCK_HINTS_MAX:
+            try:
+                self._hints.pop(next(iter(self._hints)), None)
+            except RuntimeError:  # another thread remembered something meanwhile
+                pass
+        self._hints[content_id, index] = digest, slot, generation
+        return digest
+
+    # --- views of several blocks ---
+
+    def export(self, pins: list[Pin]) -> memoryview:
+        """One contiguous view over whole blocks, in order; it takes over the pins and drops them when its last user is gone.
+
+        Raises :class:`~cashy.errors.ViewTooLarge` (the pins are then still the caller's) where there are too many mappings.
+        """
+        if len(pins) == 1:
+            pin = pins[0]
+            return slot_view(
+                self._mapping.address + pin.offset, pin.capacity, pin.length, pin.release, self._mapping
+            )
+        runs = 1 + sum(a.offset + a.length != b.offset for a, b in pairwise(pins))
+        give_back = self.reserve(mappings=runs)
+
+        def release() -> None:
+            for pin in pins:
+                pin.release()
+            give_back()
+
+        try:
+            return spanning_view(
+                self._mapping.reader.segment.fd, [Piece(pin.offset, pin.length) for pin in pins], release
+            )
+        except QuotaExceeded as error:
+            give_back()
+            raise ViewTooLarge(f"{error}. Use blocks(), or read() in windows") from error
+
+    def reserve(self, *, mappings: int = 0, private_bytes: int = 0) -> Callable[[], object]:
+        """Counts mappings and private bytes against this client's quota; the result gives them back (call it once; it takes no lock).
+
+        Raises :class:`~cashy.errors.ViewTooLarge`.
+        """
+        returned = self._returned
+        with self._lock:
+            while returned:
+                mappings_back, bytes_back = returned.popleft()
+                self._mappings -= mappings_back
+                self._private_bytes -= bytes_back
+            if self._mappings + mappings > self.mappings_max:
+                raise ViewTooLarge(
+                    f"views of this client have {self._mappings:,} memory mappings of {self.mappings_max:,}, and this one needs "
+                    f"{mappings:,} more: drop other views, or use blocks(), or read() in windows"
+                )
+            if self._private_bytes + private_bytes > self.private_bytes_max:
+                raise ViewTooLarge(
+                    f"this view needs a private copy of {private_bytes:,} bytes, and the client holds {self._private_bytes:,} of "
+                    f"{self.private_bytes_max:,} already: drop other views, or use blocks(), or read() in windows"
+                )
+            self._mappings += mappings
+            self._private_bytes += private_bytes
+        return partial(returned.append, (mappings, private_bytes))
+
+    def private_bytes(self, size_bytes: int) -> PrivateBytes:
+        """Zeroed private memory that counts against the quota while it lives; raises :class:`~cashy.errors.ViewTooLarge`."""
+        give_back = self.reserve(private_bytes=size_bytes)
+        data = PrivateBytes(size_bytes)
+        data.release = give_back
+        return data
+
+    # --- copies ---
+
+    def copy_block(self, meta: Meta, index: int, start: int, target: memoryview) -> bool:
+        """Copies ``len(target)`` bytes from ``start`` of a block that is here, verified; False is a miss (``target`` is then undefined)."""
+        known = self._hints.get((meta.content_id, index))
+        if known is not None:
+            digest, slot, generation = known
+            if self._copy(slot, generation << STATE_BITS | _READY, digest, start, target):
+                return True
+        digest = block_digest(meta.content_id, index)
+        slot = self._index.find(digest)
+        if not 0 <= slot < self._slot_count or self._words[slot * SLOT_WORDS + S_KIND] != KIND_BLOCK:
+            return False
+        word = self._words[slot * SLOT_WORDS]
+        if not self._copy(slot, word, digest, start, target):
+            return False
+        self._remember(meta.content_id, index, slot, word >> STATE_BITS, digest)
+        return True
+
+    def copy_announced(
+        self, meta: Meta, index: int, slot: int, generation: int, start: int, target: memoryview
+    ) -> bool:
+        """Copies from a block that the daemon announced in ``slot``."""
+        digest = self._remember(meta.content_id, index, slot, generation)
+        return self._copy(slot, generation << STATE_BITS | _READY, digest, start, target)
+
+    def _copied(self, meta: Meta, index: int) -> _Copied | None:
+        length = min(meta.block_bytes, meta.size_bytes - index * meta.block_bytes)
+        data = self.private_bytes(length)
+        with memoryview(data) as target:
+            found = self.copy_block(meta, index, 0, target)
+        return _Copied(data) if found else None
+
+    def _copy(self, slot: int, word: int, digest: bytes, start: int, target: memoryview) -> bool:
+        """Copies from a slot whose word is ``word`` and verifies the copy."""
+        at = slot * SLOT_WORDS
+        words, memory = self._words, self._mapping.bytes
+        if not 0 <= slot < self._slot_count or word & STATE_MASK != _READY or words[at] != word:
+            return False
+        offset, length, crc = words[at + S_OFFSET], words[at + S_LENGTH], words[at + S_CRC]
+        digest_at = self._digests_at + slot * SLOT_BYTES
+        if (
+            start + len(target) > length
+            or offset + length > len(memory)
+            or memory[digest_at : digest_at + DIGEST_BYTES] != digest
+        ):
+            return False
+        if _LOADS_IN_ORDER:
+            target[:] = memory[offset + start : offset + start + len(target)]
+        else:
+            whole = bytes(memory[offset : offset + length])
+            if crc32c.crc32c(whole) != crc:
+                return False
+            target[:] = whole[start : start + len(target)]
+        if words[at] != word:
+            return False
+        if (table := self.table) is not None:
+            table.touch(slot, word >> STATE_BITS)
+        return True
+
+
+def _checked(
+    pin: Callable[..., Hit | None], arena: LocalArena, table: PinTable, *arguments: object, **options: object
+) -> Hit | None:
+    """Calls ``pin`` and translates its errors."""
+    try:
+        return pin(table, *arguments, **options)
+    except QuotaExceeded as error:
+        raise PinQuotaExceeded(str(error)) from error
+    except PinTableFull as error:
+        if arena.table is not table:
+            raise TableLost from None
+        raise PinQuotaExceeded(str(error)) from error
+    except ValueError:
+        # "released memoryview": another thread closed this table (fork, reconnect) while it was unused; nothing was published.
+        if arena.table is not table:
+            raise TableLost from None
+        raise

@@ -1,0 +1,78 @@
+"""Named limits of cashy's daemons and client library, each with its reason. What an operator may change is in ``settings.py`` instead."""
+
+from __future__ import annotations
+
+__all__ = [
+    "ACCEPT_PAUSE_S",
+    "ARENA_WAIT_S",
+    "CLIENT_OUTGOING_BYTES_MAX",
+    "DESCRIPTORS_WANTED",
+    "FETCH_BLOCKS_MAX",
+    "FILLS_WAITING_MAX",
+    "HELLO_TIMEOUT_S",
+    "LOCATE_BLOCKS_MAX",
+    "MAINTENANCE_INTERVAL_S",
+    "OVERFULL_RETRY_S",
+    "PLACES_REMEMBERED_MAX",
+    "PREFETCH_CONCURRENCY",
+    "PREFETCH_NAMES_MAX",
+    "PROGRESS_STEP_BYTES",
+    "PROTOCOL_VERSION",
+    "READ_AHEAD_STREAMS_MAX",
+    "SLOTS_MAX_DEFAULT",
+    "SLOT_SHARE_BYTES",
+]
+
+#: How long no connection is accepted after the process ran out of descriptors.
+ACCEPT_PAUSE_S = 0.1
+
+#: Version of the client socket's protocol; client and master must agree.
+PROTOCOL_VERSION = 1
+
+#: Descriptors a daemon asks for (soft limit, as far as the hard one allows): thousands of clients, two to four each.
+DESCRIPTORS_WANTED = 65_536
+
+#: A connection that has not said Hello by then is closed: it is no client.
+HELLO_TIMEOUT_S = 5.0
+
+#: Answers waiting for a client that does not read; over it the client is dropped, the master never waits for one.
+CLIENT_OUTGOING_BYTES_MAX = 4 << 20
+
+#: Blocks in one Fetch; a view of 256 GiB at the default block size. The client's pin quota is the tighter bound.
+FETCH_BLOCKS_MAX = 65_536
+
+#: Block reads waiting for a place among those under way; over it SlowDown.
+FILLS_WAITING_MAX = 16_384
+
+#: How long a block waits for room when everything is pinned, before the fetch fails with ArenaFull.
+ARENA_WAIT_S = 5.0
+
+#: How often room is looked for meanwhile: each try costs a fence and a scan of the pin tables.
+OVERFULL_RETRY_S = 0.05
+
+#: Streaming readers are told of a filling block's progress in steps of this size: small enough to start early, large enough to be few messages.
+PROGRESS_STEP_BYTES = 256 << 10
+
+#: Blocks reported by one Locate; more do not fit a frame.
+LOCATE_BLOCKS_MAX = 262_144
+
+#: Names queued for loading ahead by request of clients; further ones are not accepted (the answer says how many were).
+PREFETCH_NAMES_MAX = 65_536
+
+#: Objects loaded ahead at a time.
+PREFETCH_CONCURRENCY = 4
+
+#: Readers of one connection whose order of reading is followed; the longest unused one is forgotten.
+READ_AHEAD_STREAMS_MAX = 256
+
+#: Names whose origin is remembered where several origins could have them.
+PLACES_REMEMBERED_MAX = 65_536
+
+#: How often the master retires tables of dead clients, harvests touch marks and frees retired slots.
+MAINTENANCE_INTERVAL_S = 0.5
+
+#: One slot header (with its index entries, 152 bytes) per this many bytes of arena: room for many small objects at under 4 % overhead.
+SLOT_SHARE_BYTES = 4096
+
+#: The most slots taken by default; an arena this large holds blocks, not crumbs.
+SLOTS_MAX_DEFAULT = 1 << 22

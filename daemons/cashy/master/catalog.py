@@ -1,0 +1,243 @@
+"""The catalog: from names to current metadata, which lies in the arena for everybody to find.
+
+A name's metadata is current for ``revalidate_after_s``; then the origin is asked again (HEAD), once however many ask. A name that is not known is
+learnt by a HEAD (``stat``), or by reading its first wanted block outright (``learn``): then one round trip brings size, version and data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import crc32c
+
+from aviary.cashy.v1.control_pb2 import Header, ObjectInfo, Tier
+from cashy.core import meta_record
+from cashy.core.names import ObjectName, OriginSpec, Resolved, meta_digest, resolve
+from cashy.errors import CashyError, NoSuchBucket
+from cashy.limits import PLACES_REMEMBERED_MAX
+from cashy.master.counters import Counters
+from cashy.master.fills import Content, Fill, FillTable
+from cashy.master.store import BlockStore
+from cashy.origin.base import ObjectMeta, Origin
+
+__all__ = ["Catalog", "Known"]
+
+
+class Known:
+    """What is known of a name now."""
+
+    __slots__ = ("content", "info", "name")
+
+    def __init__(self, name: ObjectName, content: Content, info: ObjectInfo) -> None:
+        self.name = name
+        self.content = content
+        self.info = info
+
+
+def _to_wire(content: Content, tier: Tier) -> ObjectInfo:
+    meta = content.meta
+    return ObjectInfo(
+        content_id=content.content_id,
+        size=meta.size_bytes,
+        block_bytes=content.block_bytes,
+        version=meta.version,
+        last_modified=meta.last_modified,
+        content_type=meta.content_type,
+        headers=[Header(name=name, value=value) for name, value in meta.headers],
+        user_metadata=[Header(name=name, value=value) for name, value in meta.user_metadata],
+        tier=tier,
+    )
+
+
+def _meta_of(info: ObjectInfo) -> ObjectMeta:
+    return ObjectMeta(
+        version=info.version,
+        size_bytes=info.size,
+        last_modified=info.last_modified,
+        content_type=info.content_type,
+        headers=tuple((header.name, header.value) for header in info.headers),
+        user_metadata=tuple((header.name, header.value) for header in info.user_metadata),
+    )
+
+
+class Catalog:
+    """Names of one instance."""
+
+    def __init__(
+        self, store: BlockStore, fills: FillTable, specs: Sequence[OriginSpec], origins: Mapping[str, Origin], counters: Counters,
+        *, revalidate_after_s: float,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._fills = fills
+        self._specs = specs
+        self._origins = origins
+        self._counters = counters
+        self._valid_ns = int(revalidate_after_s * 1e9)
+        self._under_way: dict[str, asyncio.Future[Known]] = {}
+        self._places: OrderedDict[str, Resolved] = OrderedDict()
+
+    # --- asking ---
+
+    def cached(self, name: ObjectName) -> Known | None:
+        """What the arena knows of a name and is still current."""
+        record = self._record(name)
+        if record is None or record[1] < time.monotonic_ns():
+            return None
+        return record[0]
+
+    def _record(self, name: ObjectName) -> tuple[Known, int] | None:
+        """The arena's record of a name, current or not, and until when it is."""
+        slot = self._store.find(meta_digest(name))
+        if slot < 0:
+            return None
+        info = meta_record.decode(bytes(self._store.content(slot)))
+        for place in self._candidates(name):
+            content = Content(place, _meta_of(info), info.block_bytes)
+            if content.content_id == info.content_id:
+                self._store.touch(slot)
+                return Known(name, content, info), self._store.arena.fields(slot).valid_until_ns
+        return None  # it came from an origin that is not configured any more
+
+    async def stat(self, name: ObjectName, *, revalidate: bool = False) -> Known:
+        """The name's current metadata; asks the origin where it must."""
+        known = None if revalidate else self.cached(name)
+        if known is not None:
+            return known
+        return await self._once(name, lambda: self._ask(name))
+
+    async def learn(self, name: ObjectName, index: int) -> Known:
+        """The same, for somebody who is about to read block ``index``: an unknown object is read rather than asked about."""
+        known = self.cached(name)
+        if known is not None:
+            return known
+        if self._record(name) is not None:
+            return await self.stat(name)
+        return await self._once(name, lambda: self._read_first(name, index))
+
+    async def _once(self, name: ObjectName, ask: Callable[[], Awaitable[Known]]) -> Known:
+        """Singleflight: whoever asks while the origin is being asked gets the same answer."""
+        url = name.url
+        under_way = self._under_way.get(url)
+        if under_way is None:
+            under_way = asyncio.ensure_future(ask())
+            self._under_way[url] = under_way
+            under_way.add_done_callback(lambda _: self._under_way.pop(url, None))
+            under_way.add_done_callback(_retrieve)
+        else:
+            self._counters.add("questions_joined")
+        return await asyncio.shield(under_way)
+
+    async def _ask(self, name: ObjectName) -> Known:
+        async def head(place: Resolved) -> Content:
+            self._counters.add("origin_heads")
+            return Content(
+                place,
+                await self._origins[place.origin].head(place.bucket, place.key),
+                self._fills.block_bytes,
+            )
+
+        try:
+            return self._learnt(name, await self._first_that_has(name, head))
+        except FileNotFoundError:
+            self._store.invalidate(meta_digest(name))
+            raise
+
+    async def _read_first(self, name: ObjectName, index: int) -> Known:
+        async def read(place: Resolved) -> Content:
+            waiter = _FirstRead()
+            fill = self._fills.first(place, index, waiter.learnt, waiter)
+            waiter.fill = fill
+            return await waiter.content
+
+        return self._learnt(name, await self._first_that_has(name, read))
+
+    async def _first_that_has(
+        self, name: ObjectName, ask: Callable[[Resolved], Awaitable[Content]]
+    ) -> Content:
+        missing: NoSuchBucket | None = None
+        for place in self._candidates(name):
+            try:
+                content = await ask(place)
+            except NoSuchBucket as error:
+                missing = error
+                continue
+            self._remember(name, place)
+            return content
+        assert missing is not None  # there is always a candidate
+        raise missing
+
+    def _candidates(self, name: ObjectName) -> Sequence[Resolved]:
+        place = self._places.get(name.url)
+        if place is not None:
+            return (place, *(other for other in resolve(name, self._specs) if other != place))
+        return resolve(name, self._specs)
+
+    def _remember(self, name: ObjectName, place: Resolved) -> None:
+        if len(self._specs) < 2:
+            return
+        self._places[name.url] = place
+        self._places.move_to_end(name.url)
+        while len(self._places) > PLACES_REMEMBERED_MAX:
+            self._places.popitem(last=False)
+
+    # --- remembering ---
+
+    def _learnt(self, name: ObjectName, content: Content) -> Known:
+        """Puts what the origin said into the arena: the old record is prolonged where it still holds, else replaced."""
+        digest = meta_digest(name)
+        valid_until_ns = time.monotonic_ns() + self._valid_ns
+        slot = self._store.find(digest)
+        if slot >= 0:
+            info = meta_record.decode(bytes(self._store.content(slot)))
+            if info.content_id == content.content_id and _meta_of(info) == content.meta:
+                self._store.arena.set_valid_until(slot, valid_until_ns)
+                return Known(name, content, info)
+            if info.content_id != content.content_id:
+                self._counters.add("versions_replaced")
+        record = meta_record.encode(_to_wire(content, Tier.TIER_LOCAL_MEMORY))
+        self._store.put_meta(digest, record, crc32c.crc32c(record), valid_until_ns)
+        return Known(name, content, _to_wire(content, Tier.TIER_ORIGIN))
+
+    def forget(self, known: Known) -> None:
+        """The origin has another version by now: the next who asks will be told."""
+        slot = self._store.find(meta_digest(known.name))
+        if (
+            slot >= 0
+            and meta_record.decode_prefix(bytes(self._store.content(slot)))[0] == known.content.content_id
+        ):
+            self._store.invalidate(meta_digest(known.name))
+
+
+class _FirstRead:
+    """Waits for what a first read learns; the bytes themselves nobody waits for yet."""
+
+    def __init__(self) -> None:
+        self.content: asyncio.Future[Content] = asyncio.get_running_loop().create_future()
+        self.fill: Fill | None = None
+
+    def learnt(self, content: Content) -> None:
+        if not self.content.done():
+            self.content.set_result(content)
+
+    def leased(self, fill: Fill) -> None:
+        """Nothing to do: whoever reads joins the fill."""
+
+    def progressed(self, fill: Fill) -> None:
+        """Nothing to do."""
+
+    def finished(self, fill: Fill) -> None:
+        """The content was learnt before."""
+
+    def failed(self, fill: Fill, error: CashyError) -> None:
+        """An error before the head is the answer; a later one is whoever's who joined."""
+        if not self.content.done():
+            self.content.set_exception(error)
+
+
+def _retrieve(future: asyncio.Future[Known]) -> None:
+    """Looks at the outcome, so that an error nobody waits for any more is not reported as unhandled."""
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,328 @@
+"""Fills: block reads under way, each straight from an origin into its slot, shared by all who wait for the block.
+
+One fill per block however many ask (singleflight). A slot that is being received into stays attached to its fill until the origin says that it
+will never write there again, whatever becomes of the fill: an aborted fill's slot is not reused under a late write.
+
+A *first* fill does not know yet what it reads: it asks for any version, and learns content, size and so its place among the fills from the head of
+the answer. So a cold object costs one round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import crc32c
+
+from cashy.core.names import Resolved, block_digest, content_id
+from cashy.errors import CashyError, InternalError, OriginInvalid, SlowDown, VersionChanged
+from cashy.limits import FILLS_WAITING_MAX, PROGRESS_STEP_BYTES
+from cashy.master.counters import Counters
+from cashy.master.store import BlockStore
+from cashy.origin.base import BlockRead, ObjectMeta, Origin
+
+__all__ = ["Content", "Fill", "FillTable", "FillWaiter", "content_of", "source_key"]
+
+
+class Content:
+    """One version of one object at one place: what its blocks are keyed by, and where they are read."""
+
+    __slots__ = ("block_bytes", "content_id", "meta", "place", "size_bytes")
+
+    def __init__(self, place: Resolved, meta: ObjectMeta, block_bytes: int) -> None:
+        self.place = place
+        self.meta = meta
+        self.block_bytes = block_bytes
+        self.size_bytes = meta.size_bytes
+        self.content_id = content_of(place, meta.version, block_bytes)
+
+    def block_length(self, index: int) -> int:
+        """Bytes of block ``index``; 0 beyond the end."""
+        return max(0, min(self.block_bytes, self.size_bytes - index * self.block_bytes))
+
+    @property
+    def block_count(self) -> int:
+        """Blocks of the object; an empty one has none."""
+        return -(-self.size_bytes // self.block_bytes)
+
+
+def source_key(place: Resolved) -> str:
+    """The key under which blocks are filed: the same for ``s3://folder/file`` and ``file:///root/folder/file`` of a directory."""
+    return f"{place.bucket}/{place.key}" if place.bucket else place.key
+
+
+def content_of(place: Resolved, version: str, block_bytes: int) -> bytes:
+    """The content id of a version at a place."""
+    return content_id(place.origin, source_key(place), version, block_bytes)
+
+
+class FillWaiter(Protocol):
+    """Who waits for a block. Called on the master's loop; may leave the fill from inside."""
+
+    def leased(self, fill: Fill) -> None:
+        """The block has a slot and its bytes begin to arrive."""
+
+    def progressed(self, fill: Fill) -> None:
+        """``fill.watermark`` has moved on by at least a step."""
+
+    def finished(self, fill: Fill) -> None:
+        """The block is READY."""
+
+    def failed(self, fill: Fill, error: CashyError) -> None:
+        """It did not come."""
+
+
+class Fill:
+    """One block on its way. Also the :class:`~cashy.origin.base.BlockSink` of its read."""
+
+    __slots__ = (
+        "_announced", "_buffer", "_crc", "_table", "content", "digest", "expected", "index", "is_demand", "is_done", "learnt", "length",
+        "place", "read", "slot", "started", "waiters", "watermark",
+    )  # fmt: skip
+
+    def __init__(
+        self, table: FillTable, place: Resolved, index: int, expected: Content | None, *, is_demand: bool
+    ) -> None:
+        self._table = table
+        self.place = place
+        self.index = index
+        self.expected = expected
+        self.is_demand = is_demand
+        self.content = expected
+        self.digest = block_digest(expected.content_id, index) if expected else b""
+        self.waiters: list[FillWaiter] = []
+        self.learnt: Callable[[Content], None] | None = None
+        self.slot = -1
+        self.length = 0
+        self.watermark = 0
+        self.is_done = False
+        self.started = False
+        self.read: BlockRead | None = None
+        self._buffer: memoryview | None = None
+        self._crc = 0
+        self._announced = 0
+
+    # --- BlockSink ---
+
+    def begin(self, meta: ObjectMeta, length: int) -> memoryview:
+        """Leases a slot for the block that the answer's head announced."""
+        content = Content(self.place, meta, self._table.block_bytes)
+        if self.expected is not None and content.content_id != self.expected.content_id:
+            raise VersionChanged(
+                f"{source_key(self.place)} is now version {meta.version}, {self.expected.meta.version} was asked for"
+            )
+        if length != content.block_length(self.index):
+            raise OriginInvalid(
+                f"origin {self.place.origin!r} offers {length} bytes of block {self.index} of {source_key(self.place)}, "
+                f"{content.block_length(self.index)} were due"
+            )
+        if self.expected is None:
+            self._learn(content)
+        self.length = length
+        if not length:
+            return memoryview(bytearray())
+        self.slot = self._table.store.lease_block(self.digest, length, content.block_count > 1)
+        self._table.store.attach(self.slot)
+        self._buffer = self._table.store.buffer(self.slot)
+        for waiter in tuple(self.waiters):
+            waiter.leased(self)
+        return self._buffer
+
+    def _learn(self, content: Content) -> None:
+        self.content = content
+        self.digest = block_digest(content.content_id, self.index)
+        if self.learnt is not None:
+            self.learnt(content)
+        if not content.block_length(self.index):
+            return
+        if self.digest in self._table.fills or self._table.store.find(self.digest) >= 0:
+            raise _AlreadyHereError("the block is here, or on its way, under another name")
+        self._table.fills[self.digest] = self
+
+    def advanced(self, watermark: int) -> None:
+        """Bytes up to ``watermark`` have arrived: checksummed, and announced in steps."""
+        if self._buffer is None or self.slot < 0:
+            return
+        self._crc = crc32c.crc32c(self._buffer[self.watermark : watermark], self._crc)
+        self.watermark = watermark
+        self._table.store.advance(self.slot, watermark)
+        if watermark - self._announced >= PROGRESS_STEP_BYTES:
+            self._announced = watermark
+            for waiter in tuple(self.waiters):
+                waiter.progressed(self)
+
+    def detached(self) -> None:
+        """The origin will not write into the slot again."""
+        if self.slot >= 0:
+            self._table.store.detach(self.slot)
+        self._buffer = None
+
+    # --- outcome ---
+
+    def done(self, _read: BlockRead, error: CashyError | None) -> None:
+        """The origin's callback."""
+        self.is_done = True
+        if error is None and self.slot >= 0 and self.watermark != self.length:
+            error = InternalError(f"a read ended at {self.watermark} of {self.length} bytes without an error")
+        self._table.ended(self, error, self._crc)
+
+
+class _AlreadyHereError(CashyError):
+    """Ends a first read whose block turned out to be cached: no failure."""
+
+
+class FillTable:
+    """All fills of the master, at most ``fills_max`` at their origins at a time; demand goes before prefetch."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        origins: Mapping[str, Origin],
+        counters: Counters,
+        *,
+        block_bytes: int,
+        fills_max: int,
+    ) -> None:
+        self.store = store
+        self.block_bytes = block_bytes
+        self.fills: dict[bytes, Fill] = {}
+        self._origins = origins
+        self._counters = counters
+        self._fills_max = fills_max
+        self._under_way = 0
+        self._demand: deque[Fill] = deque()
+        self._prefetch: deque[Fill] = deque()
+
+    def join(self, content: Content, index: int, waiter: FillWaiter) -> Fill:
+        """Waits for a block that is not READY: joins its fill, or starts one. Raises ``SlowDown``."""
+        fill = self._join(content, index, is_demand=True)
+        fill.waiters.append(waiter)
+        if fill.slot >= 0:
+            asyncio.get_running_loop().call_soon(_announce, fill, waiter)
+        return fill
+
+    def prefetch(self, content: Content, index: int) -> Fill | None:
+        """Starts loading a block nobody waits for; None where the queue has no room for wishes."""
+        if len(self._prefetch) >= self._fills_max:
+            return None
+        return self._join(content, index, is_demand=False)
+
+    def _join(self, content: Content, index: int, *, is_demand: bool) -> Fill:
+        fill = self.fills.get(block_digest(content.content_id, index))
+        if fill is not None:
+            self._counters.add("fills_joined")
+            if is_demand and not fill.is_demand:
+                fill.is_demand = True
+                if not fill.started:
+                    self._prefetch.remove(fill)
+                    self._demand.append(fill)
+                    self._pump()
+            return fill
+        self._check_room()
+        fill = Fill(self, content.place, index, content, is_demand=is_demand)
+        self.fills[fill.digest] = fill
+        self._enqueue(fill)
+        return fill
+
+    def first(
+        self, place: Resolved, index: int, learnt: Callable[[Content], None], waiter: FillWaiter
+    ) -> Fill:
+        """Reads block ``index`` of whatever version there is; ``learnt`` is called with the content before any byte."""
+        self._check_room()
+        fill = Fill(self, place, index, None, is_demand=True)
+        fill.learnt = learnt
+        fill.waiters.append(waiter)
+        self._enqueue(fill)
+        return fill
+
+    def _check_room(self) -> None:
+        if len(self._demand) + len(self._prefetch) >= FILLS_WAITING_MAX:
+            raise SlowDown(
+                f"{FILLS_WAITING_MAX} block reads are waiting for the origins already: try again later"
+            )
+
+    def _enqueue(self, fill: Fill) -> None:
+        (self._demand if fill.is_demand else self._prefetch).append(fill)
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._under_way < self._fills_max and (self._demand or self._prefetch):
+            # Wishes may fill half of the places, so that demand never finds all taken.
+            if not self._demand and self._under_way >= max(1, self._fills_max // 2):
+                return
+            self._start((self._demand or self._prefetch).popleft())
+
+    def _start(self, fill: Fill) -> None:
+        fill.started = True
+        self._under_way += 1
+        self._counters.add("fills_started")
+        fill.read = BlockRead(
+            bucket=fill.place.bucket,
+            key=fill.place.key,
+            offset=fill.index * self.block_bytes,
+            length=self.block_bytes,
+            expected_version=fill.expected.meta.version if fill.expected else None,
+            sink=fill,
+            on_done=fill.done,
+        )
+        self._origins[fill.place.origin].begin_read_block(fill.read)
+
+    def ended(self, fill: Fill, error: CashyError | None, crc: int) -> None:
+        """Publishes or aborts, and tells who waited."""
+        self._forget(fill)
+        self._under_way -= 1
+        waiters, fill.waiters = fill.waiters, []
+        if error is None:
+            self._counters.add("blocks_filled")
+            self._counters.add("bytes_filled", fill.length)
+            if fill.slot >= 0:
+                self.store.publish(fill.slot, crc)
+        elif fill.slot >= 0:
+            self.store.abort(fill.slot)
+        if error is not None and not isinstance(error, _AlreadyHereError):
+            self._counters.add("fills_failed")
+        for waiter in waiters:
+            if error is None or isinstance(error, _AlreadyHereError):
+                waiter.finished(fill)
+            else:
+                waiter.failed(fill, error)
+        self._pump()
+
+    def _forget(self, fill: Fill) -> None:
+        if fill.digest and self.fills.get(fill.digest) is fill:
+            del self.fills[fill.digest]
+
+    def leave(self, fill: Fill, waiter: FillWaiter) -> None:
+        """A waiter gives up; a fill that nobody waits for any more is cancelled."""
+        if waiter in fill.waiters:
+            fill.waiters.remove(waiter)
+        if not fill.waiters and fill.is_demand and not fill.is_done:
+            self._cancel(fill)
+
+    def _cancel(self, fill: Fill) -> None:
+        fill.is_done = True
+        self._forget(fill)
+        self._counters.add("fills_cancelled")
+        if not fill.started:
+            (self._demand if fill in self._demand else self._prefetch).remove(fill)
+            return
+        assert fill.read is not None
+        self._origins[fill.place.origin].cancel_read_block(fill.read)
+        if fill.slot >= 0:
+            self.store.abort(fill.slot)
+        self._under_way -= 1
+        self._pump()
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """Fills at the moment."""
+        return {"fills_under_way": self._under_way, "fills_waiting": len(self._demand) + len(self._prefetch)}
+
+
+def _announce(fill: Fill, waiter: FillWaiter) -> None:
+    if waiter in fill.waiters and not fill.is_done:
+        waiter.leased(fill)
+        if fill.watermark:
+            waiter.progressed(fill)

@@ -1,0 +1,257 @@
+"""What the master of one host consists of, put together, and the work it does by itself: upkeep and loading ahead."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any
+
+import structlog
+
+from aviary.cashy.v1.control_pb2 import Fetch, LocateReport, StatusReport, Tier
+from cashy.core.names import ObjectName, OriginSpec, block_digest, parse_name
+from cashy.core.planner import ReadAhead
+from cashy.errors import CashyError, ConfigError, TooLarge
+from cashy.limits import LOCATE_BLOCKS_MAX, MAINTENANCE_INTERVAL_S, PREFETCH_CONCURRENCY, PREFETCH_NAMES_MAX
+from cashy.master.catalog import Catalog, Known
+from cashy.master.counters import Counters
+from cashy.master.fetch import FetchAnswers, FetchJob
+from cashy.master.fills import Fill, FillTable
+from cashy.master.store import BlockStore
+from cashy.origin.base import Origin
+from cashy.origin.credentials import default_credentials
+from cashy.origin.directory import DirectoryOrigin
+from cashy.origin.s3 import S3Origin
+from cashy.settings import DirectoryOriginSettings, OriginSettings, S3OriginSettings, Settings
+from shmipc.instance import Instance
+
+__all__ = ["Host", "make_origins", "origin_specs"]
+
+_log = structlog.get_logger("cashy.master")
+
+#: Loading ahead by request never displaces more than this part of the arena for one object.
+_PREFETCH_ARENA_SHARE = 2
+
+
+def origin_specs(origins: Iterable[OriginSettings]) -> tuple[OriginSpec, ...]:
+    """What name resolution needs of the configured origins; raises ``ConfigError`` on a repeated name."""
+    specs = []
+    for origin in origins:
+        if isinstance(origin, DirectoryOriginSettings):
+            specs.append(OriginSpec(origin.name, "directory", root=str(origin.path)))
+        else:
+            specs.append(OriginSpec(origin.name, "s3", buckets=origin.buckets))
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            f"two origins have one name ({', '.join(names)}): give each [[origin]] its own name"
+        )
+    return tuple(specs)
+
+
+async def make_origins(origins: Iterable[OriginSettings]) -> dict[str, Origin]:
+    """Opens the configured origins, by name."""
+    made: dict[str, Origin] = {}
+    for origin in origins:
+        made[origin.name] = (
+            await _make_s3(origin) if isinstance(origin, S3OriginSettings) else _make_directory(origin)
+        )
+    return made
+
+
+def _make_directory(settings: DirectoryOriginSettings) -> Origin:
+    if not settings.path.is_dir():
+        raise ConfigError(f"origin {settings.name!r}: {settings.path} is not a directory")
+    return DirectoryOrigin(
+        settings.name, settings.path, threads=settings.threads, read_timeout_s=settings.read_timeout_s
+    )
+
+
+async def _make_s3(settings: S3OriginSettings) -> Origin:
+    return S3Origin(
+        settings.name,
+        str(settings.url),
+        region=settings.region,
+        credentials=None if settings.anonymous else await default_credentials(),
+        connections_max=settings.connections_max,
+        queue_max=settings.queue_max,
+        connect_timeout_s=settings.connect_timeout_s,
+        head_timeout_s=settings.head_timeout_s,
+        read_timeout_s=settings.read_timeout_s,
+    )
+
+
+class Host:
+    """Store, origins, fills and catalog of one instance. The instance must be acquired."""
+
+    def __init__(self, settings: Settings, instance: Instance, origins: Mapping[str, Origin]) -> None:
+        self.settings = settings
+        self.counters = Counters()
+        self.origins = origins
+        memory = settings.memory
+        self.store = BlockStore.open(
+            instance,
+            self.counters,
+            arena_bytes=memory.size_bytes,
+            block_bytes=memory.block_bytes,
+            policy=memory.eviction,
+        )
+        self.fills = FillTable(
+            self.store,
+            origins,
+            self.counters,
+            block_bytes=memory.block_bytes,
+            fills_max=settings.limits.fills_max,
+        )
+        self.catalog = Catalog(
+            self.store, self.fills, origin_specs(settings.origins), origins, self.counters,
+            revalidate_after_s=settings.freshness.revalidate_after_s,
+        )  # fmt: skip
+        self._wishes: deque[ObjectName] = deque()
+        self._loaders = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- requests ---
+
+    async def stat(self, name: str, *, revalidate: bool) -> Known:
+        """Current metadata of a name."""
+        return await self.catalog.stat(parse_name(name), revalidate=revalidate)
+
+    def new_fetch(self, request_id: int, request: Fetch, answers: FetchAnswers) -> FetchJob:
+        """A fetch, to be run."""
+        limits = self.settings.limits
+        return FetchJob(
+            request_id, request, answers, self.store, self.fills, self.catalog,
+            window=limits.fetch_window_blocks, hold_bytes_max=self.settings.client_pin_bytes_max,
+        )  # fmt: skip
+
+    async def locate(self, name: str) -> LocateReport:
+        """Where each block of an object lies."""
+        known = await self.catalog.stat(parse_name(name))
+        count = known.content.block_count
+        if count > LOCATE_BLOCKS_MAX:
+            raise TooLarge(f"{name} has {count:,} blocks, at most {LOCATE_BLOCKS_MAX:,} are reported")
+        report = LocateReport(object=known.info)
+        for index in range(count):
+            report.tiers.append(Tier.TIER_LOCAL_MEMORY if self._has(known, index) else Tier.TIER_UNSPECIFIED)
+            if not index % 4096:
+                await asyncio.sleep(0)
+        return report
+
+    def _has(self, known: Known, index: int) -> bool:
+        return self.store.find(block_digest(known.content.content_id, index)) >= 0
+
+    def status(self, clients: int) -> StatusReport:
+        """Counters and levels."""
+        counters = self.counters.totals() | self.store.levels | self.fills.levels | {"clients": clients}
+        for name, origin in self.origins.items():
+            counters |= {f"origin.{name}.{key}": value for key, value in origin.counters().items()}
+        return StatusReport(
+            instance=self.settings.instance.name,
+            pid=os.getpid(),
+            arena_id=self.store.arena.arena_id,
+            arena_bytes=self.store.arena.geometry.data_bytes,
+            counters=counters,
+        )
+
+    # --- loading ahead ---
+
+    def new_read_ahead(self) -> ReadAhead:
+        """Follows one reader of one object."""
+        return ReadAhead(
+            self.settings.limits.prefetch_window_blocks, block_bytes=self.settings.memory.block_bytes
+        )
+
+    def prefetch_blocks(self, known: Known, blocks: Iterable[int]) -> None:
+        """Starts loading blocks nobody waits for; what finds no place is left."""
+        for index in blocks:
+            if not self._has(known, index) and self.fills.prefetch(known.content, index) is not None:
+                self.counters.add("blocks_prefetched")
+
+    def prefetch_names(self, names: list[str]) -> int:
+        """Queues whole objects for loading; returns how many were accepted. Raises ``InvalidName``."""
+        parsed = [parse_name(name) for name in names]
+        accepted = parsed[: max(0, PREFETCH_NAMES_MAX - len(self._wishes))]
+        self._wishes.extend(accepted)
+        while self._loaders < min(PREFETCH_CONCURRENCY, len(self._wishes)):
+            self._loaders += 1
+            self._spawn(self._load_wishes())
+        return len(accepted)
+
+    async def _load_wishes(self) -> None:
+        try:
+            while self._wishes:
+                await self._load(self._wishes.popleft())
+        finally:
+            self._loaders -= 1
+
+    async def _load(self, name: ObjectName) -> None:
+        try:
+            known = await self.catalog.learn(name, 0)
+            blocks = min(known.content.block_count, self._prefetch_blocks_max)
+            for index in range(blocks):
+                if not self._has(known, index):
+                    await _Loaded(self.fills, known, index).wait()
+                    self.counters.add("blocks_prefetched")
+        except CashyError as error:
+            self.counters.add("prefetches_failed")
+            _log.info("prefetch_failed", name=name.url, error=error.message)
+
+    @property
+    def _prefetch_blocks_max(self) -> int:
+        memory = self.settings.memory
+        return max(1, memory.size_bytes // memory.block_bytes // _PREFETCH_ARENA_SHARE)
+
+    # --- upkeep ---
+
+    def start(self) -> None:
+        """Starts the upkeep; needs the running loop."""
+        self._spawn(self._maintain())
+
+    async def _maintain(self) -> None:
+        while True:
+            await asyncio.sleep(MAINTENANCE_INTERVAL_S)
+            self.store.maintain()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Ends all work and the origins; the arena stays."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for origin in self.origins.values():
+            await origin.close()
+
+
+class _Loaded:
+    """Waits for one block that is loaded because a client wished for its object."""
+
+    def __init__(self, fills: FillTable, known: Known, index: int) -> None:
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        fills.join(known.content, index, self)
+
+    async def wait(self) -> None:
+        """Returns when the block is READY; raises why it is not."""
+        await self._done
+
+    def leased(self, fill: Fill) -> None:
+        """Nothing to do."""
+
+    def progressed(self, fill: Fill) -> None:
+        """Nothing to do."""
+
+    def finished(self, fill: Fill) -> None:
+        """It is here."""
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def failed(self, fill: Fill, error: CashyError) -> None:
+        """It is not."""
+        if not self._done.done():
+            self._done.set_exception(error)

@@ -1,0 +1,100 @@
+"""The master's process: start, serve until SIGTERM or SIGINT, end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import signal
+
+import structlog
+import uvloop
+
+from cashy.errors import ConfigError
+from cashy.limits import DESCRIPTORS_WANTED
+from cashy.master.host import Host, make_origins
+from cashy.master.server import ClientServer
+from cashy.notify import notify
+from cashy.settings import Settings
+from shmipc.errors import ShmError, UnsupportedFence
+from shmipc.fence import fence_readers, is_supported
+from shmipc.instance import Instance
+
+__all__ = ["INSTANCE_FAMILY", "run"]
+
+#: First part of the names of this daemon family's shared memory.
+INSTANCE_FAMILY = "cashy"
+
+_log = structlog.get_logger("cashy.master")
+
+
+def run(settings: Settings) -> int:
+    """Runs the master until it is told to stop; returns the exit code. Raises ``ConfigError`` if it cannot start."""
+    if not settings.origins:
+        raise ConfigError(
+            "no origin is configured: add an [[origin]] table, or --origin s3=URL or --origin file=DIR"
+        )
+    _check_fence()
+    _want_descriptors()
+    instance = Instance(INSTANCE_FAMILY, settings.instance.name)
+    try:
+        instance.acquire()
+    except ShmError as error:
+        raise ConfigError(str(error)) from error
+    try:
+        return uvloop.run(_serve(settings, instance))
+    except ShmError as error:
+        raise ConfigError(str(error)) from error
+    finally:
+        if settings.instance.remove_on_exit:
+            instance.remove()
+        instance.close()
+
+
+def _check_fence() -> None:
+    """The owner's half of the pin protocol must work, or clients could be given what is being overwritten."""
+    if not is_supported():
+        return  # then no client registers, and all work on copies
+    try:
+        fence_readers()
+    except UnsupportedFence as error:
+        raise ConfigError(f"membarrier(2) is offered but fails: {error}") from error
+
+
+def _want_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(DESCRIPTORS_WANTED, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _serve(settings: Settings, instance: Instance) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    origins = await make_origins(settings.origins)
+    host = Host(settings, instance, origins)
+    server = ClientServer(host, settings.instance.socket, int(settings.instance.socket_mode, 8))
+    try:
+        server.start()
+        host.start()
+        # What lives now lives until the end: keep it out of every collection.
+        gc.collect()
+        gc.freeze()
+        arena = host.store.arena
+        _log.info(
+            "ready",
+            socket=str(settings.instance.socket),
+            arena=arena.segment.name,
+            memory=arena.geometry.data_bytes,
+        )
+        notify(READY="1", STATUS="serving")
+        await stop.wait()
+        notify(STOPPING="1")
+        _log.info("stopping")
+    finally:
+        server.close()
+        await host.close()
+        host.store.close()
+    return 0

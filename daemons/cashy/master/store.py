@@ -1,0 +1,328 @@
+"""The block store: arena, slab allocator and eviction policy as one, on the master's thread.
+
+What is where: the arena (shared) says which slot holds which digest; the slabs (private arrays) say which memory is in use; a cell map
+(private, four bytes a cell) leads from memory back to slots; the policy (private arrays) ranks. There is no object per block.
+
+Room is made in batches, since fence and scan are paid per batch, and in this order: retired slots whose last reader has gone; the policy's victims of the
+wanted size class; or, where a whole slab of another class has been colder than those (or the class has none), that slab. What is pinned is
+spared and asked again later.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+
+from cashy.core.eviction import Policy, make_policy
+from cashy.core.meta_record import KIND_BLOCK, KIND_META
+from cashy.core.slabs import SlabAllocator
+from cashy.errors import ArenaFull
+from cashy.limits import SLOT_SHARE_BYTES, SLOTS_MAX_DEFAULT
+from cashy.master.counters import Counters
+from shmipc.arena import ArenaOwner, SlotFields
+from shmipc.instance import Instance
+from shmipc.layout import PAGE_BYTES, unpack_pin
+from shmipc.limits import EVICTION_BATCH_SLOTS
+from shmipc.states import State
+
+__all__ = ["BlockStore", "default_slot_count"]
+
+_NO_SLOT = 0xFFFF_FFFF
+#: Of a class's cells at most this part is evicted at once: a small class must not be emptied for one block.
+_BATCH_SHARE = 16
+#: Slabs looked at, clockwise, for one that is colder than a victim.
+_SLABS_COMPARED = 4
+#: Slabs of other classes that are tried for a class which has nothing of its own to evict; what is pinned ranks as new after the first try.
+_SLABS_TRIED = 16
+
+
+def default_slot_count(arena_bytes: int) -> int:
+    """Slot headers for an arena of this size."""
+    return max(1024, min(arena_bytes // SLOT_SHARE_BYTES, SLOTS_MAX_DEFAULT))
+
+
+class BlockStore:
+    """Slots by digest, with room made as needed. Raises ``ArenaFull`` where none can be made."""
+
+    def __init__(self, arena: ArenaOwner, counters: Counters, *, policy: str) -> None:
+        self.arena = arena
+        self._counters = counters
+        geometry = arena.geometry
+        self._base = geometry.data_offset
+        self._slab_bytes = geometry.slab_bytes
+        self._slabs = SlabAllocator(geometry.data_bytes, geometry.slab_bytes)
+        self._class_sizes = self._slabs.class_sizes
+        self._policy: Policy = make_policy(
+            policy.replace("-", ""), geometry.slot_count, len(self._class_sizes)
+        )
+        self._cells: dict[int, array[int]] = {}
+        self._hand = 0
+
+    @classmethod
+    def open(
+        cls,
+        instance: Instance,
+        counters: Counters,
+        *,
+        arena_bytes: int,
+        block_bytes: int,
+        policy: str,
+        slot_count: int = 0,
+    ) -> BlockStore:
+        """The instance's store, with what a predecessor left in it. The instance must be acquired."""
+        slots = slot_count or default_slot_count(arena_bytes)
+        arena, adopted = ArenaOwner.open(
+            instance, data_bytes=arena_bytes, slab_bytes=block_bytes, slot_count=slots
+        )
+        store = cls(arena, counters, policy=policy)
+        if adopted:
+            store._restore()
+        return store
+
+    def _restore(self) -> None:
+        """Rebuilds the private side from the slot headers."""
+        for slot in (*self.arena.ready_slots(), *self.arena.retired_slots()):
+            fields = self.arena.fields(slot)
+            class_index = self._slabs.class_for(fields.capacity)
+            self._slabs.adopt(fields.offset - self._base, class_index)
+            self._set_cell(fields.offset, class_index, slot)
+            if self.arena.state(slot) is State.READY:
+                self._policy.inserted(slot, _fingerprint(fields.digest), class_index)
+                self._counters.add("slots_restored")
+
+    # --- looking ---
+
+    def find(self, digest: bytes) -> int:
+        """The READY slot of a digest, or -1."""
+        return self.arena.find(digest)
+
+    def content(self, slot: int) -> memoryview:
+        """The slot's bytes."""
+        return self.arena.content(slot)
+
+    def touch(self, slot: int) -> None:
+        """The master itself used the slot."""
+        self._policy.touched(slot)
+
+    # --- filling ---
+
+    def lease_block(self, digest: bytes, length: int, is_one_of_many: bool) -> int:
+        """A FILLING slot for a block. Blocks of many-block objects start on a page, so that views can span them."""
+        return self._lease(digest, length, KIND_BLOCK, PAGE_BYTES if is_one_of_many else 1)
+
+    def put_meta(self, digest: bytes, record: bytes, crc: int, valid_until_ns: int) -> int:
+        """Replaces the metadata record of a digest; returns its slot."""
+        slot = self._lease(digest, len(record), KIND_META, 1)
+        self.arena.content(slot)[:] = record
+        old = self.arena.find(digest)
+        self.arena.publish(slot, crc, valid_until_ns)
+        self._policy.inserted(slot, _fingerprint(digest), self._class_of(slot))
+        if old >= 0:
+            self._retire(old)
+        return slot
+
+    def buffer(self, slot: int) -> memoryview:
+        """The writable bytes of a FILLING slot."""
+        return self.arena.content(slot)
+
+    def advance(self, slot: int, watermark: int) -> None:
+        """Bytes up to ``watermark`` may be read."""
+        self.arena.advance(slot, watermark)
+
+    def publish(self, slot: int, crc: int) -> None:
+        """The block is complete."""
+        self.arena.publish(slot, crc)
+        self._policy.inserted(slot, _fingerprint(self.arena.fields(slot).digest), self._class_of(slot))
+
+    def abort(self, slot: int) -> None:
+        """The block will not come; its memory is used again when nobody reads it or writes into it."""
+        self.arena.abort(slot)
+
+    def attach(self, slot: int) -> None:
+        """A transfer writes into the slot from now on."""
+        self.arena.attach(slot)
+
+    def detach(self, slot: int) -> None:
+        """It never will again."""
+        self.arena.detach(slot)
+
+    def invalidate(self, digest: bytes) -> bool:
+        """Forgets what is READY under a digest; readers who hold it keep it."""
+        slot = self.arena.find(digest)
+        if slot < 0:
+            return False
+        self._retire(slot)
+        return True
+
+    def _retire(self, slot: int) -> None:
+        self.arena.invalidate(slot)
+        self._policy.removed(slot)
+
+    # --- room ---
+
+    def _lease(self, digest: bytes, length: int, kind: int, min_bytes: int) -> int:
+        class_index = self._slabs.class_for(length, min_bytes)
+        offset = self._take(class_index)
+        slot = self.arena.lease(digest, self._base + offset, self._class_sizes[class_index], length, kind)
+        self._set_cell(self._base + offset, class_index, slot)
+        return slot
+
+    def _take(self, class_index: int) -> int:
+        """A free cell of the class, with a free slot to go with it."""
+        if not self.arena.free_slots and not self._make_slots():
+            raise self._full()
+        offset = self._slabs.take(class_index)
+        batch = max(1, min(EVICTION_BATCH_SLOTS, self._policy.tracked(class_index) // _BATCH_SHARE))
+        looked_at = 0
+        while offset is None:
+            # Twice round, since the policy may name some of the class again before it has named all; and some slabs of other classes.
+            tries_left = 2 * self._policy.tracked(class_index) + _SLABS_TRIED - looked_at
+            if tries_left <= 0 or not self._make_room(class_index, batch):
+                raise self._full()
+            looked_at += batch
+            batch = min(2 * batch, EVICTION_BATCH_SLOTS)
+            offset = self._slabs.take(class_index)
+        return offset
+
+    def _full(self) -> ArenaFull:
+        self._counters.add("arena_full")
+        return ArenaFull(
+            f"no room can be made in the arena ({self.arena.geometry.data_bytes:,} bytes): all of it is pinned by {len(self.arena.tables)} "
+            "clients or being filled; close views that are no longer needed, or give the daemon more memory"
+        )
+
+    def _make_room(self, class_index: int, batch: int) -> bool:
+        """Frees cells of the class or a whole slab; False if there was nothing to try."""
+        if self._free_cells(self.arena.reclaim_retired()) and self._slabs.free_cells_of(class_index):
+            return True
+        self.harvest()
+        victims = self._policy.victims(class_index, batch)
+        stolen = self._colder_slab(class_index, victims)
+        if stolen is None and not victims:
+            stolen = self._any_slab(class_index)
+        freed = self._evict(stolen if stolen is not None else victims)
+        if not freed and victims:  # its own are pinned: perhaps others are not
+            freed = self._evict(self._any_slab(class_index) or ())
+        return freed > 0 or bool(victims) or bool(stolen)
+
+    def _make_slots(self) -> bool:
+        """All slot headers are in use: evicts from the class that has the most."""
+        if self._free_cells(self.arena.reclaim_retired()):
+            return True
+        self.harvest()
+        largest = max(range(len(self._class_sizes)), key=self._policy.tracked)
+        for _ in range(2 + self._policy.tracked(largest) // EVICTION_BATCH_SLOTS):
+            if self._evict(self._policy.victims(largest, EVICTION_BATCH_SLOTS)):
+                return True
+        return False
+
+    def _evict(self, slots: Iterable[int]) -> int:
+        freed, held = self.arena.evict(slots)
+        for slot in held:
+            self._policy.touched(slot)  # somebody is using it: its slab is not cold
+            self._policy.spared(slot)
+        self._counters.add("slots_evicted", len(freed))
+        self._counters.add("slots_spared", len(held))
+        return self._free_cells(freed)
+
+    def _free_cells(self, freed: list[SlotFields]) -> int:
+        for fields in freed:
+            slot = self._clear_cell(fields.offset)
+            self._policy.removed(slot)
+            self._slabs.give(fields.offset - self._base)
+        return len(freed)
+
+    def _colder_slab(self, class_index: int, victims: list[int]) -> list[int] | None:
+        """The READY slots of a slab of another class all of which were used before ``victims[0]``, if one is near the clock hand."""
+        if not victims:
+            return None
+        for slab in self._sweep(class_index, _SLABS_COMPARED):
+            slots = self._ready_in(slab)
+            if slots and self._policy.is_slab_colder(slots, victims[0]):
+                return slots
+        return None
+
+    def _any_slab(self, class_index: int) -> list[int] | None:
+        """The slots of the next slab of another class of which none is held by a transfer; the class has nothing of its own."""
+        best: list[int] | None = None
+        for slab in self._sweep(class_index, self.arena.geometry.data_bytes // self._slab_bytes):
+            slots = self._ready_in(slab)
+            if slots and (best is None or self._policy.is_slab_colder(slots, best[0])):
+                best = slots
+        return best
+
+    def _sweep(self, class_index: int, count: int) -> Iterator[int]:
+        """The next ``count`` slabs of other classes, from where the last sweep stopped."""
+        total = self.arena.geometry.data_bytes // self._slab_bytes
+        for _ in range(min(count, total)):
+            slab = self._hand
+            self._hand = (slab + 1) % total
+            if self._slabs.class_of(slab) not in (None, class_index):
+                yield slab
+
+    def _ready_in(self, slab: int) -> list[int]:
+        """The slots of a slab if all that is used of it is READY, else none: it could not be emptied."""
+        slots = [slot for slot in self._cells.get(slab, ()) if slot != _NO_SLOT]
+        if all(self.arena.state(slot) is State.READY for slot in slots):
+            return slots
+        return []
+
+    # --- cells ---
+
+    def _cell(self, offset: int) -> tuple[int, int]:
+        slab, inside = divmod(offset - self._base, self._slab_bytes)
+        class_index = self._slabs.class_of(slab)
+        assert class_index is not None
+        return slab, inside // self._class_sizes[class_index]
+
+    def _set_cell(self, offset: int, class_index: int, slot: int) -> None:
+        slab, cell = self._cell(offset)
+        cells = self._cells.get(slab)
+        size = self._slab_bytes // self._class_sizes[class_index]
+        if cells is None or len(cells) != size:
+            cells = self._cells[slab] = array("I", [_NO_SLOT]) * size
+        cells[cell] = slot
+
+    def _clear_cell(self, offset: int) -> int:
+        slab, cell = self._cell(offset)
+        slot = self._cells[slab][cell]
+        self._cells[slab][cell] = _NO_SLOT
+        return slot
+
+    def _class_of(self, slot: int) -> int:
+        return self._slabs.class_for(self.arena.fields(slot).capacity)
+
+    # --- upkeep ---
+
+    def harvest(self) -> None:
+        """Tells the policy what readers have used since."""
+        touched = self._policy.touched
+        for word in set(self.arena.tables.harvest()):
+            slot, generation = unpack_pin(word)
+            if slot < self.arena.geometry.slot_count and self.arena.generation(slot) == generation:
+                touched(slot)
+
+    def maintain(self) -> None:
+        """Retires tables of dead clients, frees retired slots, harvests touches: to be called now and then."""
+        self._counters.add("tables_retired", len(self.arena.tables.retire_abandoned()))
+        self._free_cells(self.arena.reclaim_retired())
+        self.harvest()
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """Figures of the moment."""
+        return {
+            "arena_used_bytes": self._slabs.used_bytes,
+            "arena_free_bytes": self._slabs.free_bytes,
+            "slots_in_use": self._slabs.used_cells,
+            "slots_retired": len(self.arena.retired_slots()),
+            "pin_tables": len(self.arena.tables),
+        }
+
+    def close(self) -> None:
+        """Lets go of the arena; it stays."""
+        self.arena.close()
+
+
+def _fingerprint(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], "little")

@@ -1,0 +1,194 @@
+"""The S3 origin passes the conformance kit against moto's server, and takes over what the store says of an object."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import botocore.config
+import botocore.credentials
+import pytest
+from moto.server import ThreadedMotoServer
+
+from cashy.errors import AccessDenied, OriginUnavailable
+from cashy.origin.s3 import S3Origin
+
+from .conformance import CHECKS, RUNNERS, Reading, fails_with, pattern, reads
+
+CREDENTIALS = botocore.credentials.Credentials("AKIDEXAMPLE", "secret")
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """The endpoint of a moto server."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def client(store: str) -> Iterator[Any]:
+    made = boto3.client(
+        "s3", endpoint_url=store, region_name="us-east-1", aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key="secret",
+        config=botocore.config.Config(s3={"addressing_style": "path"}),
+    )  # fmt: skip
+    yield made
+    made.close()
+
+
+class StorePlace:
+    """A moto server and an origin that reads from it; boto3 is the other side."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        self.client = client
+        self.origin = S3Origin("store", url, region="us-east-1", credentials=CREDENTIALS, connections_max=4)
+
+    def make_bucket(self, bucket: str) -> None:
+        self.client.create_bucket(Bucket=bucket)
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        self.make_bucket(bucket)
+        self.client.put_object(Bucket=bucket, Key=key, Body=data)
+
+
+@pytest.mark.parametrize("loop", RUNNERS)
+@pytest.mark.parametrize("check", CHECKS)
+def test_conformance(check: str, loop: str, store: str, client: Any) -> None:
+    async def main() -> None:
+        place = StorePlace(client, store)
+        try:
+            await CHECKS[check](place)
+        finally:
+            await place.origin.close()
+        assert place.origin.counters()["connections"] == 0
+
+    RUNNERS[loop](main())
+
+
+def test_metadata_is_taken_over(store: str, client: Any) -> None:
+    client.create_bucket(Bucket="meta")
+    client.put_object(
+        Bucket="meta", Key="key", Body=b"hello", ContentType="text/x-test", CacheControl="max-age=60", ContentLanguage="de",
+        ContentDisposition='attachment; filename="a b.txt"', ContentEncoding="x-own", Metadata={"Colour": "blue", "size": "7"},
+        Expires=datetime.datetime(2030, 1, 2, tzinfo=datetime.UTC), StorageClass="STANDARD_IA", ChecksumAlgorithm="SHA256",
+    )  # fmt: skip
+    said = client.head_object(Bucket="meta", Key="key")
+
+    async def main() -> None:
+        origin = S3Origin("store", store, credentials=CREDENTIALS)
+        head = await origin.head("meta", "key")
+        reading = Reading(origin, "meta", "key")
+        assert await reading.data() == b"hello"
+        read = reading.sink.meta
+        assert read is not None
+        for meta in (head, read):
+            assert meta.version == said["ETag"]
+            assert meta.last_modified == said["LastModified"].timestamp()
+            assert meta.content_type == "text/x-test"
+            headers = dict(meta.headers)
+            assert headers["cache-control"] == "max-age=60"
+            assert headers["content-language"] == "de"
+            assert headers["content-disposition"] == 'attachment; filename="a b.txt"'
+            assert headers["content-encoding"] == "x-own"
+            assert headers["expires"].startswith("Wed, 02 Jan 2030")
+            assert headers["x-amz-storage-class"] == "STANDARD_IA"
+            assert dict(meta.user_metadata) == {"colour": "blue", "size": "7"}
+        assert "x-amz-checksum-sha256" in dict(head.headers)
+        assert "x-amz-checksum-sha256" not in dict(read.headers)
+        await origin.close()
+
+    asyncio.run(main())
+
+
+def test_few_connections_serve_many_reads_and_are_reused(store: str, client: Any) -> None:
+    data = pattern(20, 1 << 20)
+    client.create_bucket(Bucket="many")
+    client.put_object(Bucket="many", Key="key", Body=data)
+
+    async def main() -> None:
+        origin = S3Origin("store", store, credentials=CREDENTIALS, connections_max=4)
+        readings = [Reading(origin, "many", "key", index * 16_000, 16_000 + index) for index in range(64)]
+        for index, reading in enumerate(readings):
+            assert await reading.data() == data[index * 16_000 : index * 16_000 + 16_000 + index]
+        counters = origin.counters()
+        assert counters["connections_opened_total"] <= 4
+        assert counters["requests_total"] == 64
+        assert counters["bytes_total"] > sum(16_000 + index for index in range(64))
+        await origin.close()
+
+    asyncio.run(main())
+
+
+def test_nobody_listens() -> None:
+    async def main() -> None:
+        server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        server.close()
+        await server.wait_closed()
+        origin = S3Origin("gone", f"http://127.0.0.1:{port}", connections_max=2)
+        readings = [Reading(origin, "bucket", "key") for _ in range(10)]
+        for reading in readings:
+            assert type(await reading.wait()) is OriginUnavailable
+        with pytest.raises(OriginUnavailable, match=f"127.0.0.1:{port}"):
+            await origin.head("bucket", "key")
+        await origin.close()
+
+    asyncio.run(main())
+
+
+class SlowCredentials:
+    """Refreshable credentials whose first fetch takes a while, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.fetched = 0
+
+    def refresh_needed(self, refresh_in: float | None = None) -> bool:
+        return self.fetched == 0
+
+    def get_frozen_credentials(self) -> Any:
+        import time
+
+        time.sleep(0.05)
+        if self.error is not None:
+            raise self.error
+        self.fetched += 1
+        return CREDENTIALS.get_frozen_credentials()
+
+
+def test_reads_wait_for_credentials_without_blocking_the_loop(store: str, client: Any) -> None:
+    client.create_bucket(Bucket="keys")
+    client.put_object(Bucket="keys", Key="key", Body=b"signed")
+
+    async def main() -> None:
+        credentials = SlowCredentials()
+        origin = S3Origin("store", store, credentials=credentials)
+        readings = [Reading(origin, "keys", "key") for _ in range(5)]
+        cancelled = Reading(origin, "keys", "key")
+        cancelled.cancel()
+        for reading in readings:
+            assert await reading.data() == b"signed"
+        await cancelled.settle_cancelled()
+        assert credentials.fetched == 1
+        assert await reads(origin, "keys", "key") == b"signed"
+        assert origin.counters()["credential_refreshes_total"] == 1
+        await origin.close()
+
+    asyncio.run(main())
+
+
+def test_credentials_that_cannot_be_had(store: str) -> None:
+    async def main() -> None:
+        origin = S3Origin("store", store, credentials=SlowCredentials(OSError("no route to the metadata service")))
+        error = await fails_with(AccessDenied, origin, "bucket", "key")
+        assert "metadata service" in str(error)
+        with pytest.raises(AccessDenied):
+            await origin.head("bucket", "key")
+        await origin.close()
+
+    asyncio.run(main())

@@ -1,0 +1,307 @@
+"""Settings: what the file may say, what the command line replaces, and how a mistake is told."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cashy.errors import ConfigError
+from cashy.setting_values import Address, BlockSize, ByteSize, HttpUrl, format_size, parse_size
+from cashy.settings import (
+    SOCKET_PATH_BYTES_MAX,
+    DirectoryOriginSettings,
+    OptionError,
+    S3OriginSettings,
+    Settings,
+    load_settings,
+    parse_origin_option,
+    setting_fields,
+)
+from cashy.toml_lines import key_lines, line_of
+
+MINIMAL_ORIGIN = '[[origin]]\nkind = "s3"\nurl = "http://127.0.0.1:1"\n'
+
+
+def load(tmp_path: Path, text: str, **overrides: object) -> Settings:
+    path = tmp_path / "cashy.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_settings(path, {name.replace("__", "."): value for name, value in overrides.items()}, {})
+
+
+def error_of(tmp_path: Path, text: str, **overrides: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, **overrides)
+    return caught.value.message.replace(f"{tmp_path}/", "")
+
+
+def test_no_file_gives_the_defaults() -> None:
+    settings = load_settings(None, {}, {})
+    assert settings.memory.size_bytes == 256 << 20
+    assert settings.memory.block_bytes == 4 << 20
+    assert settings.instance.socket == Path("/run/cashy/cashy.sock")
+    assert (settings.s3.listen.host, settings.s3.listen.port) == ("127.0.0.1", 9000)
+    assert settings.origins == ()
+    assert settings.client_pin_bytes_max == 128 << 20
+
+
+def test_file_is_read(tmp_path: Path) -> None:
+    text = """
+        [memory]
+        size = "16GiB"
+        block_size = 65536
+        [limits]
+        client_pin_bytes = "1GiB"
+        [[origin]]
+        kind = "s3"
+        url = "https://store.example:9/"
+        buckets = ["a", "b"]
+        anonymous = true
+        [[origin]]
+        kind = "directory"
+        name = "nfs"
+        path = "/mnt/nfs"
+        [s3]
+        listen = "[::1]:0"
+        credentials = "/etc/keys.toml"
+    """
+    settings = load(tmp_path, text)
+    assert (settings.memory.size_bytes, settings.memory.block_bytes) == (16 << 30, 64 << 10)
+    assert settings.client_pin_bytes_max == 1 << 30
+    store, directory = settings.origins
+    assert isinstance(store, S3OriginSettings)
+    assert (store.name, store.url, store.buckets) == (
+        "https://store.example:9",
+        "https://store.example:9",
+        ("a", "b"),
+    )
+    assert isinstance(directory, DirectoryOriginSettings)
+    assert (directory.name, directory.path) == ("nfs", Path("/mnt/nfs"))
+    assert (settings.s3.listen.host, settings.s3.listen.port) == ("::1", 0)
+    assert settings.s3.credentials == Path("/etc/keys.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[memory]\n\nblocksize = 1\n", 'cashy.toml:3: unknown key "blocksize" in [memory]; did you mean "block_size"?'),
+        ("# hello\n[memroy]\n", 'cashy.toml:2: unknown section "memroy"; did you mean "memory"?'),
+        ("zzz = 1\n", 'cashy.toml:1: unknown section "zzz"; known: instance, memory,'),
+        (MINIMAL_ORIGIN + MINIMAL_ORIGIN + "uri = 1\n", 'cashy.toml:7: unknown key "uri" in [[origin]]; did you mean "url"?'),
+        (MINIMAL_ORIGIN + "threads = 4\n", 'cashy.toml:4: unknown key "threads" in [[origin]]'),
+        ('[[origin]]\nkind = "ftp"\n', "cashy.toml:2: unknown kind 'ftp' of [[origin]]; write \"s3\" or \"directory\""),
+        ('[[origin]]\nkind = "s3"\n', "cashy.toml:1: origin[0]: object missing required field url"),
+        ('[[origin]]\nurl = "http://h"\n', "cashy.toml:1: origin[0]: object missing required field kind"),
+        ("[origin]\n", "cashy.toml:1: origin: expected a list of tables; write [[origin]]"),
+        ("memory = 5\n", "cashy.toml:1: memory: expected a table, got int"),
+        ("[memory]\nsize = true\n", "cashy.toml:2: memory.size: true is no size"),
+        ('[memory]\nsize = "12 parsecs"\n', "cashy.toml:2: memory.size: '12 parsecs' is no size"),
+        ('[memory]\nblock_size = "3MiB"\n', "cashy.toml:2: memory.block_size: '3MiB' is no block size"),
+        ('[memory]\nsize = "8MiB"\n', "cashy.toml:2: memory.size: 8MiB is too little for blocks of 4MiB; give 16MiB"),
+        ('[memory]\neviction = "fifo"\n', "cashy.toml:2: memory.eviction: invalid enum value 'fifo'"),
+        ("[limits]\nclients_max = 1025\n", "cashy.toml:2: limits.clients_max: expected int <= 1024"),
+        ('[limits]\nclients_max = "9"\n', "cashy.toml:2: limits.clients_max: expected int, got str"),
+        ('[s3]\nlisten = "9000"\n', "cashy.toml:2: s3.listen: '9000' is no address"),
+        ('[s3]\ncredentials = "keys.toml"\n', "cashy.toml:2: s3.credentials: 'keys.toml' is no absolute path"),
+        ('[instance]\nname = "../x"\n', "cashy.toml:2: instance.name: expected str matching regex"),
+        (MINIMAL_ORIGIN * 2, "cashy.toml:4: two origins have the name"),
+        (
+            f'{MINIMAL_ORIGIN}buckets = ["b"]\n[[origin]]\nkind = "s3"\nurl = "http://h"\nbuckets = [\n  "b"]\n',
+            'cashy.toml:8: the bucket "b" is named by two origins',
+        ),
+        ("[memory\n", "cashy.toml:1: not valid TOML"),
+        ("[a]\nx = 1\nx = 2\n", "cashy.toml:3: not valid TOML"),
+    ],
+)  # fmt: skip
+def test_mistake_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    assert error_of(tmp_path, text).startswith(message)
+
+
+def test_unreadable_files_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*missing.toml: No such file"):
+        load_settings(tmp_path / "missing.toml", {}, {})
+    with pytest.raises(ConfigError, match=r"cannot read the configuration .*: Is a directory"):
+        load_settings(tmp_path, {}, {})
+    (tmp_path / "latin").write_bytes(b'x = "\xe9"')
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_settings(tmp_path / "latin", {}, {})
+
+
+def test_command_line_goes_before_the_file(tmp_path: Path) -> None:
+    text = '[memory]\nsize = "64MiB"\nblock_size = "1MiB"\n' + MINIMAL_ORIGIN
+    settings = load(tmp_path, text, memory__size="32MiB", origin=[parse_origin_option("file=/srv")])
+    assert (settings.memory.size_bytes, settings.memory.block_bytes) == (32 << 20, 1 << 20)
+    assert [origin.name for origin in settings.origins] == ["/srv"]
+
+
+def test_mistake_on_the_command_line_names_the_option(tmp_path: Path) -> None:
+    assert error_of(tmp_path, "[memory]\nsize = 1\n", memory__size="much").startswith(
+        "--memory: 'much' is no size"
+    )
+    with pytest.raises(OptionError):
+        load(tmp_path, "", s3__listen="nowhere")
+
+
+def test_cashy_socket_replaces_only_the_default(tmp_path: Path) -> None:
+    environ = {"CASHY_SOCKET": "/tmp/env.sock"}
+    path = tmp_path / "c.toml"
+    path.write_text("")
+    assert load_settings(path, {}, environ).instance.socket == Path("/tmp/env.sock")
+    assert load_settings(path, {"instance.socket": "/tmp/o.sock"}, environ).instance.socket == Path(
+        "/tmp/o.sock"
+    )
+    path.write_text('[instance]\nsocket = "/tmp/file.sock"')
+    assert load_settings(path, {}, environ).instance.socket == Path("/tmp/file.sock")
+
+
+def test_socket_path_may_be_as_long_as_the_kernel_allows() -> None:
+    longest = "/" + "s" * (SOCKET_PATH_BYTES_MAX - 1)
+    assert str(load_settings(None, {"instance.socket": longest}, {}).instance.socket) == longest
+    with pytest.raises(OptionError, match="--socket: the path is longer than the 107 bytes"):
+        load_settings(None, {"instance.socket": longest + "s"}, {})
+
+
+@given(st.integers(0, 1 << 50))
+def test_sizes_are_written_and_read_back(size_bytes: int) -> None:
+    assert parse_size(format_size(size_bytes)) == size_bytes
+
+
+@pytest.mark.parametrize("bad", ["", "MiB", "-1", -1, "1.5GiB", "1mb", "1 GB", True, None, 2.0])
+def test_what_is_no_size_is_refused(bad: object) -> None:
+    with pytest.raises(ValueError, match="is no size"):
+        ByteSize.parse(bad)
+
+
+def test_block_sizes_at_and_beyond_their_limits() -> None:
+    assert BlockSize.parse("64KiB") == 64 << 10
+    assert BlockSize.parse("64MiB") == 64 << 20
+    for bad in ("32KiB", "128MiB", 65537, "96KiB"):
+        with pytest.raises(ValueError, match="is no block size"):
+            BlockSize.parse(bad)
+
+
+@pytest.mark.parametrize("bad", ["", "h", ":80", "h:", "h:65536", "h:-1", "h:x", "h:\u00b2"])
+def test_what_is_no_address_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match="is no address"):
+        Address.parse(bad)
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "host:80", "ftp://h", "http://", "http://h?x", "http://u@h", "http://h:99999"]
+)
+def test_what_is_no_endpoint_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match=r"is no endpoint|[Pp]ort"):
+        HttpUrl.parse(bad)
+
+
+@pytest.mark.parametrize("bad", ["", "s3", "s3=", "dir=/x", "file="])
+def test_what_is_no_origin_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match="is no origin"):
+        parse_origin_option(bad)
+
+
+def test_every_option_is_there_once_and_takes_effect() -> None:
+    options = [field.option for field in setting_fields() if field.option]
+    assert len(options) == len(set(options))
+    assert {"--origin", "--s3", "--socket", "--memory", "--credentials", "--anonymous"} <= set(options)
+    for field in setting_fields():
+        assert bool(field.option) == bool(field.commands), field.path
+
+
+# ---------------------------------------------------------------- where a key stands
+
+TRICKY = '''\
+a = 1 # [not.a.table]
+"quoted key" = """
+b = 2
+[c]
+"""
+d.e = { f = [1, 2], 'g.h' = "}" }
+[x.y]
+list = [
+  "]", # ]
+  { deep = 1 },
+]
+[[x.z]]
+k = 1979-05-27 07:32:00
+[[x.z]]
+k = \'\'\'
+'\'\'\'
+[x.z.sub]
+last = "\\\\"
+end = 1
+'''
+
+
+def test_keys_are_found_where_they_stand() -> None:
+    tomllib.loads(TRICKY)
+    expected: dict[tuple[str | int, ...], int] = {
+        ("a",): 1,
+        ("quoted key",): 2,
+        ("d",): 6,
+        ("d", "e", "f"): 6,
+        ("d", "e", "g.h"): 6,
+        ("x", "y"): 7,
+        ("x", "y", "list"): 8,
+        ("x", "y", "list", 1, "deep"): 10,
+        ("x", "z", 0): 12,
+        ("x", "z", 0, "k"): 13,
+        ("x", "z", 1, "k"): 15,
+        ("x", "z", 1, "sub"): 17,
+        ("x", "z", 1, "sub", "end"): 19,
+    }
+    found = key_lines(TRICKY)
+    assert {path: found.get(path) for path in expected} == expected
+    assert not {("b",), ("c",), ("not",)} & set(found)
+
+
+def test_missing_key_is_placed_at_the_table_around_it() -> None:
+    assert line_of(TRICKY, ("x", "z", 1, "nothing")) == 14
+    assert line_of(TRICKY, ("nothing",)) is None
+
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.integers(0, 9), st.booleans(), st.text("a\"'\\#[]{}=,.\n\té", max_size=6)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+def _quoted(text: str) -> str:
+    escapes = {'"': '\\"', "\\": "\\\\"}
+    plain = (escapes.get(char, char if char.isprintable() else f"\\U{ord(char):08x}") for char in text)
+    return '"' + "".join(plain) + '"'
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, list):
+        return "[" + ",\n ".join(map(_written, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_quoted(key)} = {_written(inner)}" for key, inner in value.items()) + "}"
+    return str(value)
+
+
+@given(st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, max_size=4), max_size=4))
+def test_scanner_follows_any_document(document: dict[str, dict[str, Any]]) -> None:
+    """Where each top key stands is known from writing it; a value misread would shift what follows."""
+    lines: list[str] = []
+    expected: dict[tuple[str | int, ...], int] = {}
+    for table, keys in document.items():
+        expected[(table,)] = "\n".join([*lines, ""]).count("\n") + 1
+        lines.append(f"[{_quoted(table)}] # c")
+        for key, value in keys.items():
+            expected[(table, key)] = "\n".join([*lines, ""]).count("\n") + 1
+            lines.append(f"{_quoted(key)} = {_written(value)}")
+    text = "\n".join(lines)
+    assert tomllib.loads(text) == document
+    found = key_lines(text)
+    assert {path: found.get(path) for path in expected} == expected
