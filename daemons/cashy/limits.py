@@ -21,6 +21,7 @@ __all__ = [
     "READ_AHEAD_STREAMS_MAX",
     "SLOTS_MAX_DEFAULT",
     "SLOT_SHARE_BYTES",
+    "STALL_CHECK_S",
 ]
 
 #: How long no connection is accepted after the process ran out of descriptors.
@@ -73,6 +74,9 @@ MAINTENANCE_INTERVAL_S = 0.5
 
 #: One slot header (with its index entries, 152 bytes) per this many bytes of arena: room for many small objects at under 4 % overhead.
 SLOT_SHARE_BYTES = 4096
+
+#: How often the master looks how late its loop is.
+STALL_CHECK_S = 0.01
 
 #: The most slots taken by default; an arena this large holds blocks, not crumbs.
 SLOTS_MAX_DEFAULT = 1 << 22

@@ -147,7 +147,7 @@ def geometry_for(data_bytes: int, slab_bytes: int, slot_count: int) -> Geometry:
         )
     data_bytes = _round_up(data_bytes, slab_bytes)
     # Half full at most: with two buckets of eight ways a full pair is then a curiosity.
-    buckets = max(2, 1 << (2 * slot_count // INDEX_WAYS - 1).bit_length())
+    buckets = max(2, 1 << (-(-2 * slot_count // INDEX_WAYS) - 1).bit_length())
     slots_offset = _round_up(HEADER_BYTES + buckets * INDEX_WAYS * (WORD_BYTES + 4), PAGE_BYTES)
     data_offset = _round_up(slots_offset + slot_count * SLOT_BYTES, PAGE_BYTES)
     return Geometry(

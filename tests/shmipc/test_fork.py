@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ class _Gate:
         os.write(self.into, b".")
 
     def wait(self) -> None:
+        assert select.select([self.out], [], [], 30)[0], "the other process has failed or hangs"
         assert os.read(self.out, 1) == b"."
 
 
@@ -69,7 +71,7 @@ def test_an_array_from_before_the_fork_stays_right_in_the_child(arena: CellArena
     def child() -> None:
         client.table.freeze()
         with pytest.raises(PinTableFull, match="fork"):
-            client.view(digest_of(4))
+            client.table.pin(0, 1, 1)
         refilled.wait()
         assert np.array_equal(array, _block(3))
         checked.open()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +12,17 @@ from cashy.cli.options import settings_from, settings_options
 from cashy.errors import ConfigError
 from cashy.log import configure_logging
 
-__all__ = ["master_command", "s3_command"]
+__all__ = ["master_command", "s3_command", "socket_answers"]
+
+
+def socket_answers(path: Path) -> bool:
+    """Whether somebody listens on a unix socket; a file without a listener is what a killed daemon left."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
+        try:
+            visitor.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 @click.command(name="master")
@@ -25,6 +37,10 @@ def master_command(**parameters: Any) -> int:
     if not settings.origins:
         raise ConfigError(
             "no origin is configured: give --origin s3=URL or file=DIR, or an [[origin]] in the file"
+        )
+    if socket_answers(settings.instance.socket):
+        raise ConfigError(
+            f"a daemon answers on {settings.instance.socket} already: stop it, or choose another --socket and --instance"
         )
     configure_logging(settings.log.level, settings.log.format)
     from cashy.master.main import run

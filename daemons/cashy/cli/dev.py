@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from cashy.cli.daemons import socket_answers
 from cashy.cli.options import command_line_of, overrides_of, settings_options
 from cashy.cli.supervisor import Child, Supervisor
 from cashy.errors import ConfigError
@@ -168,15 +169,5 @@ def _shared_memory_removed(settings: Settings) -> Iterator[None]:
                 get_logger(program="cashy dev").warning("shared memory was not removed", error=str(error))
             finally:
                 instance.close()
-        _remove_dead_socket(settings.instance.socket)
-
-
-def _remove_dead_socket(path: Path) -> None:
-    """Removes a socket nobody listens on; one that answers belongs to another host, whose start was in our way."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
-        try:
-            visitor.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink(missing_ok=True)
-        except OSError:
-            pass  # not there
+        if not socket_answers(settings.instance.socket):  # else it is another host's, which was in our way
+            settings.instance.socket.unlink(missing_ok=True)

@@ -35,6 +35,7 @@ from cashy.client.limits import (
     ANSWER_TIMEOUT_S,
     CONNECT_RETRY_S_MAX,
     CONNECT_RETRY_S_MIN,
+    PREFETCH_FRAME_BYTES,
     READ_AHEAD_BLOCKS,
     RECONNECTS_MAX,
 )  # fmt: skip
@@ -42,13 +43,26 @@ from cashy.client.meta import TIER_NAMES, Location, Meta
 from cashy.client.reader import LocalArena, TableLost
 from cashy.client.session_core import Answer, error_of
 from cashy.core.names import parse_name
-from cashy.errors import CashyError, NotConnected, ViewTooLarge
+from cashy.errors import ArenaFull, CashyError, NotConnected, PinQuotaExceeded, SlowDown, ViewTooLarge
 from shmipc import fence
 
-__all__ = ["DEFAULT_SOCKET_PATH", "Cache", "CachedObject", "batches", "can_pin", "connect", "program_name", "socket_path_or_default"]
+__all__ = [
+    "DEFAULT_SOCKET_PATH",
+    "NO_ROOM_AHEAD",
+    "Cache",
+    "CachedObject",
+    "batches",
+    "can_pin",
+    "connect",
+    "program_name",
+    "socket_path_or_default",
+]
 
 #: Where the daemon of a host listens unless told otherwise; $CASHY_SOCKET replaces it.
 DEFAULT_SOCKET_PATH = "/run/cashy/cashy.sock"
+
+#: Errors that a block read ahead may meet while the blocks before it are still held.
+NO_ROOM_AHEAD = (ArenaFull, PinQuotaExceeded, SlowDown)
 
 _GatherT = TypeVar("_GatherT", bound=Gather)
 
@@ -242,8 +256,8 @@ class Cache:
                 self._take_all(call, read)
             if read.wanted() is None:
                 return
-        except (ConnectionLost, TableLost):
-            pass
+        except (ConnectionLost, TableLost, *NO_ROOM_AHEAD):
+            pass  # by now, what was before it has been given away
         self.run(read)
 
     def _ask(self, body: Message) -> Answer:

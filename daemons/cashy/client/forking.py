@@ -83,6 +83,8 @@ def _after_in_parent() -> None:
 
 def _after_in_child() -> None:
     _lock.release()
+    for table in _tables.living():
+        table.freeze()  # again: the child gets locks of its own by it
     for holder in _holders.living():
         holder.after_fork_in_child()
 

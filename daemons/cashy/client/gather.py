@@ -1,8 +1,8 @@
 """One read: which blocks it needs, which of them are here, what to ask the daemon for next, and the bytes at the end. Sans-I/O.
 
 Law: the rules of a read are here and nowhere else: that all its bytes are of one version; that a handle's version never changes;
-that blocks which are here cost no message; that at most ``LocalArena.fetch_blocks_max`` blocks are asked for at once; that it gives up instead of asking
-for ever. The pumps (threads: :mod:`cashy.client.cache`, asyncio: :mod:`cashy.client.aio`) only carry out::
+that blocks which are here cost no message; that at most ``LocalArena.fetch_blocks_max`` blocks are asked for at once; that it gives
+up instead of asking for ever. The pumps (threads: :mod:`cashy.client.cache`, asyncio: :mod:`cashy.client.aio`) only carry out::
 
     read.begin(arena)
     while (fetch := read.wanted()) is not None:

@@ -10,6 +10,7 @@ __all__ = [
     "FETCH_BLOCKS_MAX",
     "FETCH_ROUNDS_MAX",
     "META_CACHE_MAX",
+    "META_TOUCH_NS",
     "OUTPUT_BYTES_MAX",
     "PREFETCH_FRAME_BYTES",
     "READ_AHEAD_BLOCKS",
@@ -31,6 +32,9 @@ RECONNECTS_MAX = 5
 
 #: Names whose decoded metadata is kept in the process (about 1 KiB each); others cost a copy from the arena and a decoding.
 META_CACHE_MAX = 8192
+
+#: How often at most the use of a metadata record is marked for the evictor: it wants to know what is in use, not how often within an instant.
+META_TOUCH_NS = 100_000_000
 
 #: Blocks whose digest and last slot are kept in the process (about 300 bytes each); others cost a digest and an index lookup.
 BLOCK_HINTS_MAX = 32_768

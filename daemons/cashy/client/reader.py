@@ -1,10 +1,10 @@
 """The hit path: a host's arena as one client process sees it.
 
 Law: everything here works on shared memory alone; it sends nothing and waits for nobody, so threads, asyncio and the S3 worker share it.
-What is not here (or no longer, or not fresh) is ``None``, and asking the daemon is the caller's business. Correctness stands on the pin protocol
-(:mod:`shmipc.pins`) and on one rule of this module: a cached answer about a slot is used only if the slot's *word* is still the one
-under which it was learnt. A generation never comes back, so an unchanged word means unchanged bytes; that makes caching names and slots in the process safe
-without any invalidation message.
+What is not here (or no longer, or not fresh) is ``None``, and asking the daemon is the caller's business. Correctness stands on the pin
+protocol (:mod:`shmipc.pins`) and on one rule of this module: a cached answer about a slot is used only if the slot's *word* is still the
+one under which it was learnt. A generation never comes back, so an unchanged word means unchanged bytes; that makes caching names and
+slots in the process safe without any invalidation message.
 
 Metadata is used without asking the daemon until the slot header's ``valid_until_ns``, which is read before the word is compared: so it belongs to
 this record. Blocks are keyed by content and need no freshness.
@@ -24,12 +24,13 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from time import monotonic_ns
+from typing import TypeVar
 
 import crc32c
 
 from aviary.cashy.v1 import control_pb2 as pb
 from cashy.client import forking
-from cashy.client.limits import BLOCK_HINTS_MAX, FETCH_BLOCKS_MAX, META_CACHE_MAX
+from cashy.client.limits import BLOCK_HINTS_MAX, FETCH_BLOCKS_MAX, META_CACHE_MAX, META_TOUCH_NS
 from cashy.client.meta import Meta
 from cashy.core.meta_record import KIND_BLOCK, KIND_META
 from cashy.core.names import block_digest, meta_digest, parse_name
@@ -57,7 +58,7 @@ from shmipc.segment import Segment
 from shmipc.states import State
 from shmipc.view import Piece, slot_view, spanning_view
 
-__all__ = ["LocalArena", "Pin", "PrivateBytes", "TableLost"]
+__all__ = ["AnyPin", "CopiedPin", "LocalArena", "Pin", "PrivateBytes", "TableLost"]
 
 _READY = int(State.READY)
 _LOADS_IN_ORDER = platform.machine() == "x86_64"
@@ -95,17 +96,36 @@ class PrivateBytes(bytearray):
             self.release()
 
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+#: slot, generation, the slot's word while READY, then what stays the same for that generation: offset, capacity, length. A plain tuple,
+#: because it is taken apart on the hit path.
+_KnownBlock = tuple[int, int, int, int, int, int]
+
+
+class _KnownMeta:
+    """Decoded metadata, where its slot's words begin, and under which word it was read."""
+
+    __slots__ = ("at", "meta", "touch_after_ns", "word")
+
+    def __init__(self, meta: Meta, at: int, word: int) -> None:
+        self.meta = meta
+        self.at = at
+        self.word = word
+        self.touch_after_ns = 0
+
+
 class Pin:
     """A pinned block. ``length`` is its final size, and its bytes stay as they are until :meth:`release`."""
 
     __slots__ = ("_entry", "_mapping", "_table", "capacity", "generation", "length", "offset", "slot")
 
-    def __init__(self, mapping: _Mapping, table: PinTable, hit: Hit) -> None:
+    def __init__(self, mapping: _Mapping, table: PinTable, entry: int, known: _KnownBlock) -> None:
         self._mapping = mapping
         self._table = table
-        self._entry = hit.entry
-        self.slot, self.generation = hit.slot, hit.generation
-        self.length, self.offset, self.capacity = hit.fields.length, hit.fields.offset, hit.fields.capacity
+        self._entry = entry
+        self.slot, self.generation, _, self.offset, self.capacity, self.length = known
 
     @property
     def available(self) -> int:
@@ -127,7 +147,7 @@ class Pin:
         self.release()
 
 
-class _Copied:
+class CopiedPin:
     """Stands in for :class:`Pin` where nothing can be pinned: a private copy."""
 
     __slots__ = ("_data", "available", "length", "view")
@@ -141,6 +161,9 @@ class _Copied:
         """Lets go of the copy."""
         self.view = memoryview(b"")
         self._data = PrivateBytes()
+
+
+AnyPin = Pin | CopiedPin
 
 
 class LocalArena:
@@ -165,8 +188,8 @@ class LocalArena:
         self._slot_count = geometry.slot_count
         self._index = IndexReader(segment.memory, geometry)
         self.table: PinTable | None = None
-        self._metas: dict[str, tuple[Meta, int, int]] = {}
-        self._hints: dict[tuple[bytes, int], tuple[bytes, int, int]] = {}
+        self._metas: dict[str, _KnownMeta] = {}
+        self._hints: dict[tuple[bytes, int], _KnownBlock] = {}
         self._make_accounts()
         if table_fd is not None:
             self.replace_table(table_fd)
@@ -211,14 +234,12 @@ class LocalArena:
         """Metadata that may be used without asking the daemon; raises :class:`~cashy.errors.InvalidName`."""
         known = self._metas.get(name)
         if known is not None:
-            meta, slot, word = known
-            at = slot * SLOT_WORDS
-            words = self._words
-            if words[at + S_VALID_UNTIL_NS] > monotonic_ns() and words[at] == word:
-                table = self.table
-                if table is not None:
-                    table.touch(slot, word >> STATE_BITS)
-                return meta
+            now_ns = monotonic_ns()
+            at = known.at
+            if self._words[at + S_VALID_UNTIL_NS] > now_ns and self._words[at] == known.word:
+                if now_ns > known.touch_after_ns:
+                    self._touch_meta(known, now_ns)
+                return known.meta
         return self._learn(name)
 
     def _learn(self, name: str) -> Meta | None:
@@ -236,12 +257,14 @@ class LocalArena:
         if not self._copy(slot, word, digest, 0, memoryview(record)):
             return None
         meta = Meta(parsed.url, bytes(record))
-        if len(self._metas) >= META_CACHE_MAX:
-            self._metas.pop(next(iter(self._metas)), None)
-        self._metas[name] = meta, slot, word
-        if (table := self.table) is not None:
-            table.touch(slot, word >> STATE_BITS)
+        known = _KnownMeta(meta, at, word)
+        _add_bounded(self._metas, name, known, META_CACHE_MAX)
         return meta
+
+    def _touch_meta(self, known: _KnownMeta, now_ns: int) -> None:
+        known.touch_after_ns = now_ns + META_TOUCH_NS
+        if (table := self.table) is not None:
+            table.touch(known.at // SLOT_WORDS, known.word >> STATE_BITS)
 
     # --- pins ---
 
@@ -254,28 +277,25 @@ class LocalArena:
         stop = size if length is None or length > size - offset else offset + length
         if not 0 <= offset < stop:
             return None
-        index = offset // meta.block_bytes
-        start = index * meta.block_bytes
+        block_bytes = meta.block_bytes
+        index = offset // block_bytes
+        start = index * block_bytes
         table = self.table
-        if stop > start + meta.block_bytes or table is None:
+        if stop > start + block_bytes or table is None:
             return None
         try:
-            hit = self._hit(table, meta.content_id, index)
+            known, entry = self._hit(table, meta.content_id, index)
         except TableLost:
             return None
-        if hit is None:
+        if known is None:
             return None
-        fields = hit.fields
+        _, _, _, at, capacity, length = known
         view = slot_view(
-            self._mapping.address + fields.offset,
-            fields.capacity,
-            fields.length,
-            partial(table.unpin, hit.entry),
-            self._mapping,
+            self._mapping.address + at, capacity, length, partial(table.unpin, entry), self._mapping
         )
-        return view[offset - start : stop - start]
+        return view if stop - offset == length else view[offset - start : stop - start]
 
-    def pin_block(self, meta: Meta, index: int) -> Pin | _Copied | None:
+    def pin_block(self, meta: Meta, index: int) -> AnyPin | None:
         """Pins a block that is here and READY (or copies it, where this process cannot pin); None is a miss.
 
         Raises :class:`~cashy.errors.PinQuotaExceeded`, and :class:`TableLost` when a new table is needed.
@@ -283,19 +303,26 @@ class LocalArena:
         if not self.can_pin:
             return self._copied(meta, index)
         table = self._table()
-        hit = self._hit(table, meta.content_id, index)
-        return None if hit is None else Pin(self._mapping, table, hit)
+        known, entry = self._hit(table, meta.content_id, index)
+        return None if known is None else Pin(self._mapping, table, entry, known)
 
     def pin_announced(
         self, meta: Meta, index: int, slot: int, generation: int, *, filling: bool = False
-    ) -> Pin | _Copied | None:
+    ) -> AnyPin | None:
         """Pins a block that the daemon announced in ``slot``, also one that is still filling; None: it is no longer there."""
-        digest = self._remember(meta.content_id, index, slot, generation)
         if not self.can_pin:
             return self._copied(meta, index)
         table = self._table()
-        hit = _checked(self._mapping.reader.pin_slot, self, table, digest, slot, generation, filling=filling)
-        return None if hit is None else Pin(self._mapping, table, hit)
+        digest = block_digest(meta.content_id, index)
+        try:
+            hit = self._mapping.reader.pin_slot(table, digest, slot, generation, filling=filling)
+        except (QuotaExceeded, PinTableFull, ValueError) as error:
+            raise self._translated(error, table) from error
+        return (
+            None
+            if hit is None
+            else Pin(self._mapping, table, hit.entry, self._remember(meta.content_id, index, hit))
+        )
 
     def _table(self) -> PinTable:
         table = self.table
@@ -303,30 +330,42 @@ class LocalArena:
             raise TableLost
         return table
 
-    def _hit(self, table: PinTable, content_id: bytes, index: int) -> Hit | None:
+    def _hit(
+        self, table: PinTable, content_id: bytes, index: int
+    ) -> tuple[_KnownBlock, int] | tuple[None, int]:
+        """Pins a READY block; returns what is known of it and the table's entry."""
         known = self._hints.get((content_id, index))
-        if known is not None:
-            digest, slot, generation = known
-            hit = _checked(self._mapping.reader.pin_slot, self, table, digest, slot, generation)
-            if hit is not None:
-                return hit
-        digest = block_digest(content_id, index)
-        hit = _checked(self._mapping.reader.pin, self, table, digest)
-        if hit is not None:
-            self._remember(content_id, index, hit.slot, hit.generation, digest)
-        return hit
+        try:
+            if known is not None:
+                slot, generation, word, _, capacity, _ = known
+                if self._words[slot * SLOT_WORDS] == word:
+                    entry = table.pin(slot, generation, capacity)
+                    # Step 3 of the pin protocol. The same word: the same generation, and what is known of it holds.
+                    if self._words[slot * SLOT_WORDS] == word:
+                        return known, entry
+                    table.unpin(entry)
+            hit = self._mapping.reader.pin(table, block_digest(content_id, index))
+        except (QuotaExceeded, PinTableFull, ValueError) as error:
+            raise self._translated(error, table) from error
+        if hit is None:
+            return None, -1
+        return self._remember(content_id, index, hit), hit.entry
 
-    def _remember(
-        self, content_id: bytes, index: int, slot: int, generation: int, digest: bytes = b""
-    ) -> bytes:
-        digest = digest or block_digest(content_id, index)
-        if len(self._hints) >= BLOCK_HINTS_MAX:
-            try:
-                self._hints.pop(next(iter(self._hints)), None)
-            except RuntimeError:  # another thread remembered something meanwhile
-                pass
-        self._hints[content_id, index] = digest, slot, generation
-        return digest
+    def _remember(self, content_id: bytes, index: int, hit: Hit) -> _KnownBlock:
+        word = hit.generation << STATE_BITS | _READY
+        fields = hit.fields
+        known = hit.slot, hit.generation, word, fields.offset, fields.capacity, fields.length
+        _add_bounded(self._hints, (content_id, index), known, BLOCK_HINTS_MAX)
+        return known
+
+    def _translated(self, error: Exception, table: PinTable) -> Exception:
+        if isinstance(error, QuotaExceeded):
+            return PinQuotaExceeded(str(error))
+        if self.table is not table:
+            # Replaced, or frozen by a fork. ValueError ("released memoryview"): another thread closed the table while it was unused;
+            # nothing was published.
+            return TableLost()
+        return PinQuotaExceeded(str(error)) if isinstance(error, PinTableFull) else error
 
     # --- views of several blocks ---
 
@@ -392,34 +431,26 @@ class LocalArena:
 
     def copy_block(self, meta: Meta, index: int, start: int, target: memoryview) -> bool:
         """Copies ``len(target)`` bytes from ``start`` of a block that is here, verified; False is a miss (``target`` is then undefined)."""
-        known = self._hints.get((meta.content_id, index))
-        if known is not None:
-            digest, slot, generation = known
-            if self._copy(slot, generation << STATE_BITS | _READY, digest, start, target):
-                return True
         digest = block_digest(meta.content_id, index)
         slot = self._index.find(digest)
         if not 0 <= slot < self._slot_count or self._words[slot * SLOT_WORDS + S_KIND] != KIND_BLOCK:
             return False
-        word = self._words[slot * SLOT_WORDS]
-        if not self._copy(slot, word, digest, start, target):
-            return False
-        self._remember(meta.content_id, index, slot, word >> STATE_BITS, digest)
-        return True
+        return self._copy(slot, self._words[slot * SLOT_WORDS], digest, start, target)
 
     def copy_announced(
         self, meta: Meta, index: int, slot: int, generation: int, start: int, target: memoryview
     ) -> bool:
         """Copies from a block that the daemon announced in ``slot``."""
-        digest = self._remember(meta.content_id, index, slot, generation)
-        return self._copy(slot, generation << STATE_BITS | _READY, digest, start, target)
+        return self._copy(
+            slot, generation << STATE_BITS | _READY, block_digest(meta.content_id, index), start, target
+        )
 
-    def _copied(self, meta: Meta, index: int) -> _Copied | None:
+    def _copied(self, meta: Meta, index: int) -> CopiedPin | None:
         length = min(meta.block_bytes, meta.size_bytes - index * meta.block_bytes)
         data = self.private_bytes(length)
         with memoryview(data) as target:
             found = self.copy_block(meta, index, 0, target)
-        return _Copied(data) if found else None
+        return CopiedPin(data) if found else None
 
     def _copy(self, slot: int, word: int, digest: bytes, start: int, target: memoryview) -> bool:
         """Copies from a slot whose word is ``word`` and verifies the copy."""
@@ -449,20 +480,10 @@ class LocalArena:
         return True
 
 
-def _checked(
-    pin: Callable[..., Hit | None], arena: LocalArena, table: PinTable, *arguments: object, **options: object
-) -> Hit | None:
-    """Calls ``pin`` and translates its errors."""
-    try:
-        return pin(table, *arguments, **options)
-    except QuotaExceeded as error:
-        raise PinQuotaExceeded(str(error)) from error
-    except PinTableFull as error:
-        if arena.table is not table:
-            raise TableLost from None
-        raise PinQuotaExceeded(str(error)) from error
-    except ValueError:
-        # "released memoryview": another thread closed this table (fork, reconnect) while it was unused; nothing was published.
-        if arena.table is not table:
-            raise TableLost from None
-        raise
+def _add_bounded(cache: dict[_Key, _Value], key: _Key, value: _Value, entries_max: int) -> None:
+    if len(cache) >= entries_max:
+        try:
+            cache.pop(next(iter(cache)), None)
+        except RuntimeError:  # another thread added something meanwhile
+            pass
+    cache[key] = value

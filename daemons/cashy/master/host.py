@@ -14,7 +14,13 @@ from aviary.cashy.v1.control_pb2 import Fetch, LocateReport, StatusReport, Tier
 from cashy.core.names import ObjectName, OriginSpec, block_digest, parse_name
 from cashy.core.planner import ReadAhead
 from cashy.errors import CashyError, ConfigError, TooLarge
-from cashy.limits import LOCATE_BLOCKS_MAX, MAINTENANCE_INTERVAL_S, PREFETCH_CONCURRENCY, PREFETCH_NAMES_MAX
+from cashy.limits import (
+    LOCATE_BLOCKS_MAX,
+    MAINTENANCE_INTERVAL_S,
+    PREFETCH_CONCURRENCY,
+    PREFETCH_NAMES_MAX,
+    STALL_CHECK_S,
+)
 from cashy.master.catalog import Catalog, Known
 from cashy.master.counters import Counters
 from cashy.master.fetch import FetchAnswers, FetchJob
@@ -111,6 +117,7 @@ class Host:
         )  # fmt: skip
         self._wishes: deque[ObjectName] = deque()
         self._loaders = 0
+        self.stall_max_us = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- requests ---
@@ -145,7 +152,12 @@ class Host:
 
     def status(self, clients: int) -> StatusReport:
         """Counters and levels."""
-        counters = self.counters.totals() | self.store.levels | self.fills.levels | {"clients": clients}
+        counters = (
+            self.counters.totals()
+            | self.store.levels
+            | self.fills.levels
+            | {"clients": clients, "loop_stall_max_us": self.stall_max_us}
+        )
         for name, origin in self.origins.items():
             counters |= {f"origin.{name}.{key}": value for key, value in origin.counters().items()}
         return StatusReport(
@@ -209,6 +221,15 @@ class Host:
     def start(self) -> None:
         """Starts the upkeep; needs the running loop."""
         self._spawn(self._maintain())
+        self._spawn(self._watch_stalls())
+
+    async def _watch_stalls(self) -> None:
+        """Keeps the longest time by which the loop came late to a timer: whatever blocks it shows here."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + STALL_CHECK_S
+            await asyncio.sleep(STALL_CHECK_S)
+            self.stall_max_us = max(self.stall_max_us, int((loop.time() - due) * 1e6))
 
     async def _maintain(self) -> None:
         while True:

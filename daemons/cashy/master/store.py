@@ -3,7 +3,7 @@
 What is where: the arena (shared) says which slot holds which digest; the slabs (private arrays) say which memory is in use; a cell map
 (private, four bytes a cell) leads from memory back to slots; the policy (private arrays) ranks. There is no object per block.
 
-Room is made in batches, since fence and scan are paid per batch, and in this order: retired slots whose last reader has gone; the policy's victims of the
+Room is made in batches, since fence and scan are paid per batch, and in this order: retired slots whose last reader has gone; the victims of the
 wanted size class; or, where a whole slab of another class has been colder than those (or the class has none), that slab. What is pinned is
 spared and asked again later.
 """

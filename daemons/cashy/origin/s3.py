@@ -221,6 +221,9 @@ class _ReadCall:
             raise InternalError(f"{self.what}: no buffer: {error!r}") from error
         self.began = True
         self.length = length
+        if self.is_over:  # cancelled from inside begin
+            self.detach()
+            raise InternalError(f"{self.what}: cancelled")
         return buffer
 
     def detach(self) -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, cast
 
 from cashy.errors import CashyError, InternalError, OriginInvalid, OriginTimeout, OriginUnavailable
 from cashy.origin.s3_answer import AnswerHead
@@ -133,8 +133,16 @@ class ConnectionOwner(Protocol):
         """It can take another request."""
         ...
 
+    def is_made(self, connection: StoreConnection) -> None:
+        """It has a socket, until ``is_lost``."""
+        ...
+
     def is_gone(self, connection: StoreConnection) -> None:
         """It can be used no more; called once."""
+        ...
+
+    def is_lost(self, connection: StoreConnection) -> None:
+        """Its socket is closed; the last call."""
         ...
 
     def retry(self, exchange: Exchange) -> bool:
@@ -225,8 +233,12 @@ class StoreConnection(asyncio.BufferedProtocol):
 
     def close(self) -> None:
         """Closes at once, without a word to the exchange."""
-        if self._phase is Phase.CLOSED:
-            return
+        if self._phase is not Phase.CLOSED:
+            self.discard()
+            self._owner.is_gone(self)
+
+    def discard(self) -> None:
+        """Closes at once, without a word to anybody: for one that the owner has not taken up yet."""
         self._phase = Phase.CLOSED
         self._exchange = self._target = None
         self._notes.stop()
@@ -235,15 +247,17 @@ class StoreConnection(asyncio.BufferedProtocol):
             self._timer = None
         if self._transport is not None:
             self._transport.abort()
-        self._owner.is_gone(self)
 
     # ------------------------------------------------------------ the loop's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop has a transport for us."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._arm(IDLE_S)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, without saying so
+        self._owner.is_made(self)
+        if self.is_closed:  # given up while it was being made
+            self._transport.abort()
+        else:
+            self._arm(IDLE_S)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go: never an empty buffer."""
@@ -272,7 +286,8 @@ class StoreConnection(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Closed by the store, or by the network."""
+        """Closed by the store, by the network, or by us."""
+        self._owner.is_lost(self)
         if self._phase is Phase.CLOSED:
             return
         exchange, phase = self._exchange, self._phase
@@ -331,14 +346,18 @@ class StoreConnection(asyncio.BufferedProtocol):
         if exchange is None:  # cancelled meanwhile
             self._begin_drain(length)
             return
+        target: memoryview | None = None
+        refusal: CashyError | None = None
         try:
             target = exchange.head_arrived(head)
         except CashyError as error:
-            self._refuse(exchange, length, error)
-            return
+            refusal = error
         if self._exchange is not exchange:  # it was cancelled from within
             if not self.is_closed:
                 self._begin_drain(length)
+            return
+        if refusal is not None:
+            self._refuse(exchange, length, refusal)
             return
         if not exchange.has_body or notes.status in (204, 304):
             notes.has_surplus = notes.has_surplus or bool(notes.pieces)

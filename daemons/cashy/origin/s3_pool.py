@@ -14,11 +14,15 @@ import ssl
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from cashy.errors import CashyError, OriginTimeout, OriginUnavailable, SlowDown
+from cashy.errors import CashyError, InternalError, OriginTimeout, OriginUnavailable, SlowDown
 from cashy.origin.s3_http import Exchange, StoreConnection
 from cashy.origin.s3_sign import Endpoint
 
 __all__ = ["PoolLimits", "StorePool"]
+
+
+CLOSE_GRACE_S = 1.0
+"""How long ``close`` waits for the loop to close the sockets; it takes one turn of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ class StorePool:
         self._idle: dict[StoreConnection, None] = {}  # in the order of last use
         self._queue: OrderedDict[Exchange, None] = OrderedDict()
         self._connecting: set[asyncio.Task[None]] = set()
+        self._sockets: set[StoreConnection] = set()  # until the loop has closed them, which is later than us
+        self._all_closed = asyncio.Event()
         self._closed = False
         self.bytes_total = 0
         self.timeouts_total = 0
@@ -103,7 +109,13 @@ class StorePool:
                 exchange.end(error=closed)
         self._fail_queue(closed)
         await asyncio.gather(*self._connecting, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports' own last calls
+        try:
+            async with asyncio.timeout(CLOSE_GRACE_S):
+                while self._sockets:
+                    self._all_closed.clear()
+                    await self._all_closed.wait()
+        except TimeoutError:
+            pass  # the loop itself will close them
 
     def counters(self) -> dict[str, int]:
         """Totals since the start; connections, idle ones and queued requests are of the moment."""
@@ -130,6 +142,15 @@ class StorePool:
             connection.send(exchange)
         else:
             self._idle[connection] = None
+
+    def is_made(self, connection: StoreConnection) -> None:
+        """Counts a socket."""
+        self._sockets.add(connection)
+
+    def is_lost(self, connection: StoreConnection) -> None:
+        """The loop has closed a socket."""
+        self._sockets.discard(connection)
+        self._all_closed.set()
 
     def is_gone(self, connection: StoreConnection) -> None:
         """Forgets a connection; a new one takes its place if requests wait."""
@@ -169,12 +190,18 @@ class StorePool:
         try:
             async with asyncio.timeout(self.limits.connect_s):
                 await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=self._tls)
+        except asyncio.CancelledError:
+            connection.discard()
+            raise
         except TimeoutError:
+            connection.discard()
             text = f"no connection to {endpoint.authority} within {self.limits.connect_s:g} s"
             self._fail_connect(task, OriginTimeout(f"{self._name}: {text}"))
         except OSError as error:  # refused, no route, no such host, a bad certificate
             text = f"no connection to {endpoint.authority}: {error.strerror or error}"
             self._fail_connect(task, OriginUnavailable(f"{self._name}: {text}"))
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            self._fail_connect(task, InternalError(f"{self._name}: connecting failed: {error!r}"))
         else:
             self._connected(task, connection)
         finally:

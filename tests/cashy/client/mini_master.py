@@ -86,6 +86,7 @@ class MiniMaster:
     def evict_all(self) -> int:
         """Evicts what nobody holds; returns how many slots stayed."""
         with self._lock:
+            self.arena.tables.retire_abandoned()
             freed, held = self.arena.evict(self.arena.ready_slots())
             freed += self.arena.reclaim_retired()
             self._free_offsets.extend(f.offset for f in freed)

@@ -198,6 +198,7 @@ ALL = (LOGS, NFS, DEEP, STORE)
 )
 def test_files_go_to_the_longest_root_by_components(path: str, origin: str, key: str) -> None:
     assert resolve(FileName(path), ALL) == (Resolved(origin, "", key),)
+    assert resolve(FileName(path), ALL[::-1]) == (Resolved(origin, "", key),)
 
 
 def test_the_whole_file_system_can_be_an_origin() -> None:

@@ -190,7 +190,9 @@ def test_a_jump_begins_anew_and_does_not_ask_again_for_what_lies_ahead() -> None
     ahead = ReadAhead(8, block_bytes=MIB)
     ahead.prefetch(range(4), None)
     assert ahead.prefetch(range(4, 5), None) == range(5, 9)
-    assert not ahead.prefetch(range(7, 8), None)  # into the prefetched part: 8 is there already
+    assert not ahead.prefetch(range(6, 7), None)  # a jump into the prefetched part, which ends with block 8
+    assert not ahead.prefetch(range(7, 8), None)  # one block would be allowed, and 8 is there already
+    assert ahead.prefetch(range(8, 9), None) == range(9, 11)
     assert not ahead.prefetch(range(100, 101), None)
     assert ahead.prefetch(range(101, 102), None) == range(102, 103)
 

@@ -28,7 +28,7 @@ from cashy.origin.base import BlockRead, ObjectMeta, Origin
 
 __all__ = ["CHECKS", "PATIENCE_S", "RUNNERS", "Place", "Reading", "RecordingSink", "Runner", "fails_with", "pattern", "reads"]
 
-PATIENCE_S = 30.0
+PATIENCE_S = 15.0
 """Nothing here takes a second; a test that waits so long has hung."""
 
 GUARD_BYTES = 64

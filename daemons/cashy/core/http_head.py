@@ -1,0 +1,256 @@
+"""HTTP/1.x requests out of bytes: the grammar is httptools', the limits are ours.
+
+Law. Bytes in, :class:`Request` values out; no socket, no loop, no clock. llhttp (inside httptools) refuses what is malformed or could
+smuggle a second request (two Content-Lengths, one beside Transfer-Encoding, a bare LF, a folded line), but it has no limits at all (a
+1 MiB header passes, and is collected in memory) and takes a request without Host. This module adds exactly that:
+
+* limits on target, head and number of headers, enforced before they are collected;
+* Host exactly once in HTTP/1.1 (RFC 9112 3.2), and the origin form of the target only (we are no proxy);
+* a bounded body on GET and HEAD, hashed and thrown away: it has no meaning there (RFC 9110 9.3.1), but its framing must be consumed.
+  A request with any other body is given out at once and *ends the connection*: whoever answers without having read it cannot know
+  where the next request begins.
+
+Requests are given in order. After an error nothing more is parsed: :attr:`RequestReader.error` is to be answered after the requests that
+came before it, and the connection closed.
+
+Decoding of names happens here too: ``%2F`` becomes ``/``, ``+`` stays ``+``, and what is not UTF-8, or an unfinished ``%``, is refused as
+S3 does, so that one object has one key whatever the spelling of its URL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+import httptools
+
+from cashy.core.s3_errors import S3Error
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+__all__ = [
+    "BODY_IGNORED_BYTES_MAX",
+    "HEADERS_MAX",
+    "HEAD_BYTES_MAX",
+    "TARGET_BYTES_MAX",
+    "Request",
+    "RequestReader",
+    "decode_component",
+    "split_path",
+]
+
+#: A key has at most 1,024 bytes, 3,072 when encoded; the rest is for a presigned query with its token.
+TARGET_BYTES_MAX = 8192
+
+#: S3 allows 8 KiB of headers; proxies and tracing add theirs. Names and values, with four bytes of punctuation each.
+HEAD_BYTES_MAX = 32_768
+
+#: boto3 sends about ten.
+HEADERS_MAX = 100
+
+#: Of a GET's meaningless body; SDKs send none.
+BODY_IGNORED_BYTES_MAX = 65_536
+
+# What one request may have fed before its head is complete: both limits, the request line, and leading empty lines.
+_UNFINISHED_BYTES_MAX = TARGET_BYTES_MAX + HEAD_BYTES_MAX + 1024
+
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_SIZED_NAMES = frozenset((b"host", b"authorization"))  # what must not be repeated: their meaning would be ambiguous
+
+
+class Request:
+    """One request. ``path`` and ``query`` are as sent; ``headers`` have lower-case names, repeated ones are joined by commas.
+
+    ``body_sha256`` is the hexadecimal hash of the body, None if it was not read; then ``keep_alive`` is False.
+    """
+
+    __slots__ = ("body_sha256", "headers", "keep_alive", "method", "path", "query")
+
+    def __init__(self, method: bytes, target: bytes, headers: dict[bytes, bytes], keep_alive: bool) -> None:
+        self.method = method
+        self.path, _, self.query = target.partition(b"?")
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.body_sha256: bytes | None = _EMPTY_SHA256
+
+
+_EMPTY_SHA256 = sha256(b"").hexdigest().encode()
+
+
+class _Stop(Exception):
+    """Ends parsing from within a callback; httptools wraps it."""
+
+
+class RequestReader:
+    """One connection's requests. Feed bytes in small pieces; take from :attr:`requests`; when that is empty, look at :attr:`error`."""
+
+    __slots__ = (
+        "_body_hash", "_body_length", "_head_bytes", "_header_count", "_headers", "_http_1_1", "_parser", "_target",
+        "_unfinished_bytes", "error", "in_request", "is_over", "requests",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.requests: deque[Request] = deque()
+        self.error: S3Error | None = None
+        #: Nothing more is parsed: an error, or a request that ends the connection.
+        self.is_over = False
+        #: Bytes of a request have come whose end has not.
+        self.in_request = False
+        self._unfinished_bytes = 0
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self.on_message_begin()
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Parses; never raises. Does nothing once :attr:`is_over`."""
+        if self.is_over:
+            return
+        self.in_request = True
+        self._unfinished_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, _Stop):
+                raise  # a bug of ours
+        except httptools.HttpParserUpgrade:
+            self._end_after_upgrade()
+        except httptools.HttpParserError as error:
+            if not self.is_over:
+                self._fail(_parse_error(error))
+        if self._unfinished_bytes > _UNFINISHED_BYTES_MAX and not self.is_over:
+            self._fail(S3Error("RequestHeaderSectionTooLarge"))
+
+    # ------------------------------------------------------------ callbacks of httptools
+
+    def on_message_begin(self) -> None:  # noqa: D102
+        self._target = b""
+        self._headers: dict[bytes, bytes] | None = {}
+        self._header_count = 0
+        self._head_bytes = 0
+        self._body_length = 0
+        self._body_hash: _Hash | None = None
+
+    def on_url(self, part: bytes) -> None:  # noqa: D102
+        self._target += part
+        if len(self._target) > TARGET_BYTES_MAX:
+            self._stop(S3Error("InvalidURI", f"The request's URI is longer than {TARGET_BYTES_MAX} bytes."))
+
+    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
+        self._header_count += 1
+        self._head_bytes += len(name) + len(value) + 4
+        if self._header_count > HEADERS_MAX or self._head_bytes > HEAD_BYTES_MAX:
+            self._stop(S3Error("RequestHeaderSectionTooLarge"))
+        headers = self._headers
+        if headers is None:
+            return  # a trailer: allowed, without meaning
+        name = name.lower()
+        if name in headers:
+            if name in _SIZED_NAMES:
+                self._stop(S3Error("BadRequest", f"The {name.decode()} header is given twice."))
+            value = headers[name] + b"," + value
+        headers[name] = value
+
+    def on_headers_complete(self) -> None:  # noqa: D102
+        headers, parser = self._headers, self._parser
+        assert headers is not None
+        self._unfinished_bytes = 0
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            self._stop(S3Error("BadRequest", f"HTTP/{version} is not spoken here; use HTTP/1.1."))
+        if b"host" not in headers and version == "1.1":
+            self._stop(S3Error("BadRequest", "An HTTP/1.1 request needs a Host header."))
+        if self._target[:1] != b"/" or b"#" in self._target:
+            self._stop(S3Error("InvalidURI", "The request's target must be a path that begins with '/'."))
+        if _has_body(headers) and not self._will_read_body(parser.get_method(), headers):
+            self._give(keep_alive=False, body_sha256=None)
+            raise _Stop
+
+    def on_body(self, part: bytes) -> None:  # noqa: D102
+        self._body_length += len(part)
+        self._unfinished_bytes = 0
+        if self._body_length > BODY_IGNORED_BYTES_MAX:
+            self._give(keep_alive=False, body_sha256=None)
+            raise _Stop
+        if self._body_hash is None:
+            self._body_hash = sha256()
+        self._body_hash.update(part)
+
+    def on_message_complete(self) -> None:  # noqa: D102
+        body_hash = self._body_hash
+        self._give(
+            keep_alive=self._parser.should_keep_alive(),
+            body_sha256=body_hash.hexdigest().encode() if body_hash is not None else _EMPTY_SHA256,
+        )
+
+    # ------------------------------------------------------------ results
+
+    def _give(self, *, keep_alive: bool, body_sha256: bytes | None) -> None:
+        assert self._headers is not None
+        request = Request(self._parser.get_method(), self._target, self._headers, keep_alive)
+        request.body_sha256 = body_sha256
+        self._headers = None
+        self.requests.append(request)
+        self.in_request = False
+        self._unfinished_bytes = 0
+        self.is_over = not keep_alive
+
+    def _will_read_body(self, method: bytes, headers: dict[bytes, bytes]) -> bool:
+        # With Expect the client waits for a 100 that it will not get: the final answer comes instead (RFC 9110 10.1.1).
+        if method not in (b"GET", b"HEAD") or b"expect" in headers:
+            return False
+        length = headers.get(b"content-length", b"0")  # digits only: llhttp has checked
+        return len(length) < 18 and int(length) <= BODY_IGNORED_BYTES_MAX
+
+    def _end_after_upgrade(self) -> None:
+        """The request is complete and is answered as if it had not asked (RFC 9110 7.8), but llhttp will parse no more."""
+        if self.requests:
+            self.requests[-1].keep_alive = False
+        self.is_over = True
+
+    def _stop(self, error: S3Error) -> None:
+        self._fail(error)
+        raise _Stop
+
+    def _fail(self, error: S3Error) -> None:
+        self.error = error
+        self.is_over = True
+        self.in_request = False
+
+
+def _has_body(headers: dict[bytes, bytes]) -> bool:
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0").strip(b"0") != b""
+
+
+def _parse_error(error: httptools.HttpParserError) -> S3Error:
+    if isinstance(error, httptools.HttpParserInvalidURLError):
+        return S3Error("InvalidURI", "The request's URI has characters that must be percent-encoded.")
+    if isinstance(error, httptools.HttpParserInvalidMethodError):
+        return S3Error("BadRequest", "This is not an HTTP/1.1 request.")
+    return S3Error("BadRequest", f"An error occurred when parsing the HTTP request: {error}.")
+
+
+# ---------------------------------------------------------------- names
+
+
+def split_path(path: bytes) -> tuple[str, str]:
+    """``(bucket, key)`` of a path-style request path, decoded; either may be empty.
+
+    The bucket ends at the first ``/`` of the path *as sent*: a bucket's name has none. Raises :class:`S3Error` (InvalidURI).
+    """
+    bucket, _, key = path[1:].partition(b"/")
+    return decode_component(bucket), decode_component(key)
+
+
+def decode_component(encoded: bytes) -> str:
+    """Percent-decodes once, ``+`` standing for itself. Raises :class:`S3Error` (InvalidURI) unless it is whole and UTF-8."""
+    try:
+        if b"%" not in encoded:
+            return encoded.decode()
+        if _BROKEN_ESCAPE.search(encoded):
+            raise S3Error("InvalidURI", "The request's URI has a '%' that is not followed by two hexadecimal digits.")
+        return unquote_to_bytes(encoded).decode()
+    except UnicodeDecodeError:
+        raise S3Error("InvalidURI", "The request's URI is not UTF-8 when percent-decoded.") from None

@@ -1,0 +1,121 @@
+"""What an S3 request asks for: from method, path, query and headers to an action.
+
+Law. S3 puts its operations into methods, subresources (``?acl``) and headers; this module alone tells them apart. It reads nothing else and
+decides no right. What the endpoint does not do itself is an :class:`Other` with its kind of right, so that a later proxy takes it from here
+and nothing falls through to a plain GetObject: a ``GET ?acl`` answered with the object would be worse than none.
+
+Parameters that S3 does not know are ignored, as S3 ignores them; ``x-id`` is what newer SDKs add for their logs.
+
+Source: Amazon S3 API Reference, "Actions".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import unquote_to_bytes
+
+from cashy.core.http_head import Request, split_path
+from cashy.core.names import S3_KEY_BYTES_MAX
+from cashy.core.s3_errors import S3Error
+
+__all__ = ["OVERRIDES", "Action", "ObjectRead", "Other", "Right", "classify"]
+
+Right = Literal["read", "write"]
+
+#: Query parameters of GetObject that replace a header of the answer.
+OVERRIDES: dict[bytes, bytes] = {
+    b"response-cache-control": b"cache-control",
+    b"response-content-disposition": b"content-disposition",
+    b"response-content-encoding": b"content-encoding",
+    b"response-content-language": b"content-language",
+    b"response-content-type": b"content-type",
+    b"response-expires": b"expires",
+}
+
+# Subresources and parameters that make a GET or HEAD of an object another operation, or one of another version or part.
+_SUBRESOURCES = frozenset(
+    b"acl attributes legal-hold partNumber retention select select-type tagging torrent uploadId uploads versionId".split()
+)
+
+# Headers that change which bytes a read gives, or need what only the store has.
+_FOREIGN_HEADERS = frozenset(
+    (
+        b"x-amz-server-side-encryption-customer-algorithm",
+        b"x-amz-server-side-encryption-customer-key",
+        b"x-amz-server-side-encryption-customer-key-md5",
+        b"x-amz-expected-bucket-owner",
+        b"x-amz-request-payer",
+    )
+)
+
+_FIELD_VALUE = re.compile(rb"[ -~\x80-\xff]*")  # RFC 9110 5.5 without tabs; no CR or LF gets into an answer's head
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRead:
+    """GetObject or HeadObject of a current object. ``overrides`` replace headers of the answer, names in lower case."""
+
+    bucket: str
+    key: str
+    is_head: bool
+    overrides: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Any other operation; ``bucket`` and ``key`` are empty where it has none."""
+
+    bucket: str
+    key: str
+    right: Right
+
+
+Action = ObjectRead | Other
+
+
+def classify(request: Request) -> Action:
+    """Tells what is asked. Raises :class:`S3Error` for names that S3 would not take."""
+    bucket, key = split_path(request.path)
+    method = request.method
+    if method not in (b"GET", b"HEAD"):
+        return Other(bucket, key, "read" if method == b"OPTIONS" else "write")
+    if len(key) > S3_KEY_BYTES_MAX // 4 and len(key.encode()) > S3_KEY_BYTES_MAX:
+        size = ("Size", str(len(key.encode()))), ("MaxSizeAllowed", str(S3_KEY_BYTES_MAX))
+        raise S3Error("KeyTooLongError", details=size)
+    if not key or not bucket or not _FOREIGN_HEADERS.isdisjoint(request.headers):
+        return Other(bucket, key, "read")
+    if not request.query:
+        return ObjectRead(bucket, key, method == b"HEAD")
+    return _classify_query(bucket, key, method == b"HEAD", request)
+
+
+def _classify_query(bucket: str, key: str, is_head: bool, request: Request) -> Action:
+    overrides = []
+    is_signed = b"authorization" in request.headers or b"X-Amz-Signature=" in request.query
+    for pair in request.query.split(b"&"):
+        raw_name, _, raw_value = pair.partition(b"=")
+        name = unquote_to_bytes(raw_name)
+        if name in _SUBRESOURCES:
+            return Other(bucket, key, "read")
+        if name in OVERRIDES:
+            overrides.append((OVERRIDES[name], _override_value(name, raw_value, is_signed)))
+    return ObjectRead(bucket, key, is_head, tuple(overrides))
+
+
+def _override_value(name: bytes, raw_value: bytes, is_signed: bool) -> bytes:
+    if not is_signed:
+        raise S3Error(
+            "InvalidRequest", "Request specific response headers cannot be used for anonymous GET requests."
+        )
+    value = unquote_to_bytes(raw_value.replace(b"+", b" "))
+    if _FIELD_VALUE.fullmatch(value) is None:
+        raise S3Error(
+            "InvalidArgument",
+            "Header value cannot have control characters.",
+            (("ArgumentName", name.decode()),),
+        )
+    return value.strip()
+
+

@@ -1,0 +1,67 @@
+"""Named limits of the S3 worker, each with its reason. What an operator may change is in ``cashy.settings`` instead."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BLOCK_BYTES_GUESS",
+    "COPY_BYTES_MAX",
+    "CREDENTIALS_FILE_BYTES_MAX",
+    "FETCH_RETRY_S",
+    "LINGER_BYTES_MAX",
+    "LINGER_S",
+    "LISTEN_BACKLOG",
+    "OUTGOING_BYTES_MAX",
+    "PARSE_STEP_BYTES",
+    "READ_AHEAD_BLOCKS",
+    "RECEIVE_BUFFER_BYTES",
+    "RENDERED_HEADS_MAX",
+    "STOP_GRACE_S",
+    "SWEEP_INTERVAL_S",
+    "VERSION_RESTARTS_MAX",
+]
+
+#: Bodies up to this size are copied beside their head, and their pin is dropped at once: one small write is cheaper than keeping a
+#: block pinned over a turn of the loop. Above it bytes are sent from shared memory. [measured: see worker.py]
+COPY_BYTES_MAX = 32 << 10
+
+#: One buffer of the worker that all its connections receive into: requests are heads, and what is not parsed at once is kept per
+#: connection, so this bounds it.
+RECEIVE_BUFFER_BYTES = 16 << 10
+
+#: Parsed at a time; what a client pipelines beyond it stays bytes until the requests before are answered.
+PARSE_STEP_BYTES = 4 << 10
+
+#: Answers of pipelined requests that may wait unsent; over it the next request waits until they have left.
+OUTGOING_BYTES_MAX = 256 << 10
+
+#: Blocks of one answer asked for ahead of the one being sent: two keep the origin's line full while one leaves, four cover its jitter.
+READ_AHEAD_BLOCKS = 4
+
+#: Size of blocks until an object's metadata says it: the daemon's default. A wrong guess costs one needless block.
+BLOCK_BYTES_GUESS = 4 << 20
+
+#: Pause before a block is asked for again when the arena or the pin quota is full in the middle of a body.
+FETCH_RETRY_S = 0.1
+
+#: How often a read begins anew because the object changed before its first byte was sent.
+VERSION_RESTARTS_MAX = 3
+
+#: Heads of objects kept rendered; each is under 1 KiB for most objects.
+RENDERED_HEADS_MAX = 8192
+
+#: After an error that ends a connection, its client may still be sending: closing at once would reset the connection and destroy the
+#: answer. So this much more is read and thrown away, for so long.
+LINGER_BYTES_MAX = 2 << 20
+LINGER_S = 2.0
+
+#: How often deadlines are looked at. One pass over all connections costs less than a timer per request.
+SWEEP_INTERVAL_S = 0.25
+
+#: Connections that the kernel may hold until they are accepted; the kernel itself caps it at net.core.somaxconn.
+LISTEN_BACKLOG = 4096
+
+#: How long an orderly stop waits for answers under way; a supervisor kills after 10 s.
+STOP_GRACE_S = 8.0
+
+#: A key takes about 150 bytes: 30,000 keys. A larger file is not one of credentials.
+CREDENTIALS_FILE_BYTES_MAX = 4 << 20

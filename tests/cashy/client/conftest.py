@@ -1,0 +1,44 @@
+"""Fixtures of the client's tests. ``master`` is swappable: whatever offers MiniMaster's methods will do."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import cashy
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode adds no folder; mini_master is imported by name
+
+from mini_master import MiniMaster  # noqa: E402
+
+
+@pytest.fixture
+def make_master(tmp_path: Path) -> Iterator[Callable[..., MiniMaster]]:
+    made: list[MiniMaster] = []
+
+    def make(**options: int) -> MiniMaster:
+        folder = tmp_path / f"m{len(made)}"
+        folder.mkdir()
+        master = MiniMaster(folder, **options)
+        made.append(master)
+        return master.start()
+
+    yield make
+    for master in made:
+        master.remove()
+
+
+@pytest.fixture
+def master(make_master: Callable[..., MiniMaster]) -> MiniMaster:
+    return make_master()
+
+
+@pytest.fixture
+def cache(master: MiniMaster) -> Iterator[cashy.Cache]:
+    with cashy.connect(master.socket_path, timeout_s=10) as cache:
+        yield cache
+    gc.collect()

@@ -1,0 +1,222 @@
+"""Whole hosts as processes, and origins that misbehave on purpose."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.config
+
+import cashy
+
+__all__ = ["KEY", "SECRET", "DevHost", "FaultyStore", "s3_client", "started_store", "wait_until"]
+
+KEY = "AKIDEXAMPLE"
+SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 15.0, what: str = "the condition") -> None:
+    """Polls; fails the test when it takes too long."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true within {timeout_s} s"
+        time.sleep(0.02)
+
+
+def s3_client(url: str, *, key: str = KEY, secret: str = SECRET, retries: int = 0) -> Any:
+    """boto3's client, path style, without retries of its own."""
+    config = botocore.config.Config(
+        s3={"addressing_style": "path"},
+        retries={"total_max_attempts": retries + 1},
+        read_timeout=60,
+        connect_timeout=10,
+    )
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        region_name="us-east-1",
+        config=config,
+    )
+
+
+class DevHost:
+    """A ``cashy dev`` with its workers; a context manager that leaves nothing behind."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *origins: str,
+        memory: str = "64MiB",
+        block: str = "4MiB",
+        workers: int = 1,
+        config: str = "",
+    ) -> None:
+        self.folder = folder
+        self.socket = folder / "cashy.sock"
+        credentials = folder / "credentials.toml"
+        credentials.write_text(f'[key.{KEY}]\nsecret = "{SECRET}"\nbuckets = ["*"]\nrights = "read"\n')
+        credentials.chmod(0o600)
+        settings = folder / "cashy.toml"
+        settings.write_text(config)
+        self._log = (folder / "log").open("ab")
+        command = [
+            sys.executable,
+            "-m",
+            "cashy",
+            "dev",
+            "--config",
+            str(settings),
+            "--memory",
+            memory,
+            "--block-size",
+            block,
+        ]
+        command += [
+            "--socket",
+            str(self.socket),
+            "--credentials",
+            str(credentials),
+            "--s3",
+            "127.0.0.1:0",
+            "--s3-workers",
+            str(workers),
+        ]
+        for origin in origins:
+            command += ["--origin", origin]
+        environment = os.environ | {
+            "AWS_ACCESS_KEY_ID": "origin",
+            "AWS_SECRET_ACCESS_KEY": "origin",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, env=environment)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.log()
+        self.ready: dict[str, Any] = json.loads(line)
+        self.url: str = self.ready["s3"]
+
+    def log(self) -> str:
+        """What the daemons logged."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def connect(self, **options: Any) -> cashy.Cache:
+        """A client of this host."""
+        return cashy.connect(self.socket, **options)
+
+    def s3(self, **options: Any) -> Any:
+        """An S3 client of this host."""
+        return s3_client(self.url, **options)
+
+    def counters(self) -> dict[str, int]:
+        """The master's counters."""
+        with self.connect() as cache:
+            return dict(cache.status().counters)
+
+    def master_pid(self) -> int:
+        """Process id of the master."""
+        with self.connect() as cache:
+            return int(cache.status().pid)
+
+    def kill_master(self) -> int:
+        """SIGKILL; returns the process id it had."""
+        pid = self.master_pid()
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def close(self) -> None:
+        """An orderly end."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            assert self.process.wait(30) == 0, self.log()
+        finally:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            self._log.close()
+
+    def __enter__(self) -> DevHost:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def started_store() -> Iterator[str]:
+    """moto's S3 server in a process of its own; gives its URL."""
+    code = (
+        "import sys; from moto.server import ThreadedMotoServer; s = ThreadedMotoServer('127.0.0.1', 0, verbose=False); s.start();"
+        "print('http://%s:%d' % s.get_host_and_port(), flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait(20)
+        process.stdout.close()
+
+
+class FaultyStore:
+    """An S3 store of one object that answers as ``behave`` says: it gets the request's head and the socket's file."""
+
+    def __init__(self, behave: Callable[[str, Any], None]) -> None:
+        self.requests: list[str] = []
+        requests = self.requests
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                head = b""
+                while True:
+                    line = self.rfile.readline()
+                    if not line:
+                        return
+                    head += line
+                    if line == b"\r\n":
+                        requests.append(head.decode())
+                        try:
+                            behave(head.decode(), self)
+                        except (BrokenPipeError, ConnectionResetError):
+                            return
+                        if self.connection.fileno() < 0:
+                            return
+                        head = b""
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> FaultyStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
