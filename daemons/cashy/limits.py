@@ -9,6 +9,7 @@ __all__ = [
     "DESCRIPTORS_WANTED",
     "FETCH_BLOCKS_MAX",
     "FILLS_WAITING_MAX",
+    "FILL_SILENCE_S_MAX",
     "HELLO_TIMEOUT_S",
     "LOCATE_BLOCKS_MAX",
     "MAINTENANCE_INTERVAL_S",
@@ -44,6 +45,9 @@ FETCH_BLOCKS_MAX = 65_536
 
 #: Block reads waiting for a place among those under way; over it SlowDown.
 FILLS_WAITING_MAX = 16_384
+
+#: A block read without a byte for this long is given up whatever its origin says; beyond any sensible limit of an origin's own.
+FILL_SILENCE_S_MAX = 120.0
 
 #: How long a block waits for room when everything is pinned, before the fetch fails with ArenaFull.
 ARENA_WAIT_S = 5.0

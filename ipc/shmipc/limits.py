@@ -11,6 +11,7 @@ __all__ = [
     "FRAME_DESCRIPTORS_MAX",
     "LIVENESS_CHECK_S",
     "MAPPINGS_PER_CLIENT_MAX",
+    "SEMAPHORE_POLL_S",
     "TABLES_MAX",
 ]
 
@@ -22,6 +23,9 @@ FRAME_DESCRIPTORS_MAX = 4
 
 #: A waiter looks at least this often whether the other side still lives; a semaphore cannot tell.
 LIVENESS_CHECK_S = 0.1
+
+#: How often a semaphore is looked at where libc has no sem_clockwait: a wake-up is late by this at most, for a fraction of a percent of a core.
+SEMAPHORE_POLL_S = 0.005
 
 #: Linux allows 65,530 mappings per process (vm.max_map_count), and past that malloc and thread stacks fail too; a client stays far below.
 MAPPINGS_PER_CLIENT_MAX = 8192

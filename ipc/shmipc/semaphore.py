@@ -3,9 +3,9 @@
 Law: a semaphore is a wake-up, never a mutex: it has no owner, and a holder that is killed never gives it back. It may wake too often (posts
 add up) and says nothing about why; the waiter looks at the shared state again. What makes waiting safe is collected here, since
 ``sem_timedwait``, all that posix_ipc has, is not: its deadline is on CLOCK_REALTIME, and a clock that is stepped back *during* a wait
-lengthens it by the step, however short it was meant to be. So the wait is ``sem_clockwait`` (glibc 2.30) on CLOCK_MONOTONIC, of at most
-:data:`~shmipc.limits.LIVENESS_CHECK_S` each; an older libc gets ``sem_timedwait``, where a step back still lengthens the one wait that it
-meets, and no more.
+lengthens it by the step, however short it was meant to be; and posix_ipc swallows what a signal handler raises meanwhile. So the wait is
+``sem_clockwait`` (glibc 2.30) on CLOCK_MONOTONIC, of at most :data:`~shmipc.limits.LIVENESS_CHECK_S` each; with an older libc the semaphore
+is polled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 import posix_ipc
 
 from shmipc.errors import OwnerDied, ShmError, SquattedName
-from shmipc.limits import LIVENESS_CHECK_S
+from shmipc.limits import LIVENESS_CHECK_S, SEMAPHORE_POLL_S
 
 __all__ = ["Semaphore"]
 
@@ -105,17 +105,20 @@ class Semaphore:
 
     def _try(self, timeout_s: float) -> bool:
         """One wait. False also after a signal: its handler has run, and the caller recomputes what is left."""
-        if self._address is None or timeout_s <= 0:
-            return self._try_posix_ipc(timeout_s)
+        if timeout_s <= 0:
+            return self._try_now()
+        if self._address is None:
+            time.sleep(min(timeout_s, SEMAPHORE_POLL_S))
+            return self._try_now()
         code = _wait_until(self._address, time.monotonic() + timeout_s)
         if code not in (0, errno.ETIMEDOUT, errno.EINTR):
             raise OSError(code, f"waiting for semaphore {self.name!r}: {os.strerror(code)}")
         return code == 0
 
-    def _try_posix_ipc(self, timeout_s: float) -> bool:
+    def _try_now(self) -> bool:
         try:
-            self._semaphore.acquire(timeout_s)
-        except (posix_ipc.BusyError, posix_ipc.SignalError):
+            self._semaphore.acquire(0)
+        except posix_ipc.BusyError:
             return False
         return True
 
@@ -127,8 +130,8 @@ class Semaphore:
             self._address = None
 
     def unlink(self) -> None:
-        """Removes the name; False alarms are fine: somebody else may have done so."""
+        """Removes the name, also after :meth:`close`; no error if somebody else has done so."""
         try:
-            self._semaphore.unlink()
+            posix_ipc.unlink_semaphore("/" + self.name)  # its own unlink() does nothing once it is closed
         except posix_ipc.ExistentialError:
             pass

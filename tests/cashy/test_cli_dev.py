@@ -31,10 +31,14 @@ class Host:
         self.ready = ready
 
     def children(self) -> dict[str, int]:
-        """The daemons by their command name."""
+        """The daemons by their command name; of several workers one."""
+        return {name: pid for pid, name in self.processes().items()}
+
+    def processes(self) -> dict[int, str]:
+        """All daemons: process and command name."""
         pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in pids}
-        return {command[3]: pid for pid, command in commands.items() if len(command) > 3}
+        commands = {int(pid): command_of(pid) for pid in pids}
+        return {pid: command[3] for pid, command in commands.items() if len(command) > 3}
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -43,6 +47,14 @@ class Host:
     def leftovers(self) -> list[Path]:
         found = [Path(self.ready["socket"]), *SHM.glob(f"cashy.{os.geteuid()}.dev-{self.process.pid}*")]
         return [path for path in found if path.exists()]
+
+
+def command_of(pid: str) -> list[str]:
+    """The command line of a process; empty for one that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
@@ -131,6 +143,19 @@ def test_fallen_daemon_is_restarted_at_the_same_place(start: Callable[..., Host]
     os.kill(old[fallen], signal.SIGKILL)
     assert eventually(lambda: host.children().get(fallen, old[fallen]) != old[fallen])
     assert eventually(lambda: read(url) == b"hello, world")
+    assert host.stop() == 0
+    assert host.leftovers() == []
+
+
+def test_workers_share_the_address(start: Callable[..., Host]) -> None:
+    host = start("--s3-workers", "2")
+    workers = {pid for pid, name in host.processes().items() if name == "s3"}
+    assert len(workers) == 2
+    url = f"{host.ready['s3']}/bucket/hello"
+    for pid in workers:  # whichever is left answers
+        os.kill(pid, signal.SIGKILL)
+        assert eventually(lambda: read(url) == b"hello, world")
+        assert eventually(lambda: list(host.processes().values()).count("s3") == 2)
     assert host.stop() == 0
     assert host.leftovers() == []
 

@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.shmipc.support import FAMILY, CellArena, leftovers, remove_instance
+
 from shmipc.fence import register_reader
 from shmipc.instance import Instance
-from tests.shmipc.support import FAMILY, CellArena, leftovers, remove_instance
 
 
 @pytest.fixture

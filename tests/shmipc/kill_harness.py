@@ -1,12 +1,13 @@
 """Kills owners and readers at random and looks at what is left: ``python -m tests.shmipc.kill_harness ROUNDS [SEED]``, prints JSON.
 
-One owner leases, fills, publishes, aborts, invalidates and evicts as fast as it can on a tiny arena. Readers connect, find, pin, verify every word, hold
-and unpin; one of them, the *keeper*, is never killed and holds pins across restarts of the owner. The parent, which holds nothing of the arena, kills
-a random one with SIGKILL after a random time and starts another. A process of its own, so that forks are cheap and a hang can be killed.
+One owner leases, fills, publishes, aborts, invalidates and evicts as fast as it can on a tiny arena. Readers connect, find, pin, verify every
+word, hold and unpin; one of them, the *keeper*, is never killed and holds pins across restarts of the owner. The parent, which holds nothing of the arena,
+kills a random one with SIGKILL after a random time and starts another. A process of its own, so that forks are cheap and a hang can be killed.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import mmap
 import os
@@ -23,6 +24,8 @@ from collections.abc import Callable
 from enum import IntEnum, auto
 from pathlib import Path
 
+from tests.shmipc.support import FAMILY, CellArena, digest_of, pattern, remove_instance
+
 from shmipc.arena import ArenaReader, Hit
 from shmipc.fence import register_reader
 from shmipc.instance import Instance
@@ -31,7 +34,6 @@ from shmipc.pins import PinTable
 from shmipc.segment import Segment
 from shmipc.states import State
 from shmipc.wire import receive, send_with_descriptors
-from tests.shmipc.support import FAMILY, CellArena, digest_of, pattern, remove_instance
 
 __all__ = ["run"]
 
@@ -342,7 +344,7 @@ def _final_accounting(shared: Shared) -> dict[str, int]:
         "ready": len(ready),
         "leasable": owner.free_slots,
         "free_cells": len(arena.free_cells),
-        "overlaps": sum(a + size > b for (a, size), (b, _) in zip(ranges, ranges[1:], strict=False)),
+        "overlaps": sum(a + size > b for (a, size), (b, _) in itertools.pairwise(ranges)),
         "tables": len(owner.tables),
         "table_files": len(list(instance.tables_folder.iterdir())),
         "not_evicted": len(arena.evict(*ready)),

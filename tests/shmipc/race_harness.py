@@ -12,12 +12,13 @@ import random
 import sys
 import traceback
 
+from tests.shmipc.support import FAMILY, CellArena, digest_of, pattern, remove_instance
+
 from shmipc.arena import ArenaReader, Hit
 from shmipc.fence import register_reader
 from shmipc.instance import Instance
 from shmipc.pins import PinTable
 from shmipc.segment import Segment
-from tests.shmipc.support import FAMILY, CellArena, digest_of, pattern, remove_instance
 
 __all__ = ["Unchecked", "run"]
 
@@ -42,7 +43,9 @@ def _is_whole(reader: ArenaReader, hit: Hit, digest: bytes) -> bool:
     return found == pattern(digest, hit.generation, fields.length)
 
 
-def _read(arena: CellArena, table_fd: int, reads: int, words: memoryview[int], kind: type[ArenaReader]) -> None:
+def _read(
+    arena: CellArena, table_fd: int, reads: int, words: memoryview[int], kind: type[ArenaReader]
+) -> None:
     owner = arena.owner
     table = PinTable(table_fd, owner.arena_id, pin_bytes_max=1 << 30)
     reader = kind(Segment.from_fd(owner.segment.read_only_fd()), owner.arena_id)
@@ -60,9 +63,7 @@ def _read(arena: CellArena, table_fd: int, reads: int, words: memoryview[int], k
         table.unpin(hit.entry)
 
 
-def _fork_reader(
-    arena: CellArena, reads: int, words: memoryview[int], kind: type[ArenaReader]
-) -> int:
+def _fork_reader(arena: CellArena, reads: int, words: memoryview[int], kind: type[ArenaReader]) -> int:
     _, table_fd = arena.owner.tables.create()
     pid = os.fork()
     if pid:

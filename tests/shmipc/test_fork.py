@@ -11,10 +11,11 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from tests.shmipc.support import CellArena, Client, digest_of, pattern
+
 from shmipc.errors import PinTableFull
 from shmipc.layout import PAGE_BYTES
 from shmipc.states import State
-from tests.shmipc.support import CellArena, Client, digest_of, pattern
 
 
 class _Gate:
@@ -65,7 +66,7 @@ def _block(number: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
 def test_an_array_from_before_the_fork_stays_right_in_the_child(arena: CellArena) -> None:
     slots = [arena.fill(digest_of(number)) for number in range(8)]
     client = Client(arena.owner)
-    array = np.frombuffer(client.view(digest_of(3)), np.uint8)
+    arrays = [np.frombuffer(client.view(digest_of(3)), np.uint8)]
     refilled, checked, leave = _Gate(), _Gate(), _Gate()
 
     def child() -> None:
@@ -73,14 +74,14 @@ def test_an_array_from_before_the_fork_stays_right_in_the_child(arena: CellArena
         with pytest.raises(PinTableFull, match="fork"):
             client.table.pin(0, 1, 1)
         refilled.wait()
-        assert np.array_equal(array, _block(3))
+        assert np.array_equal(arrays[0], _block(3))
         checked.open()
         leave.wait()
 
     client.table.freeze()  # as a before-fork handler does
     with _forked(child):
         client.table.freeze()
-        del array  # the parent drops it ...
+        arrays.clear()  # the parent drops it ...
         arena.refill_everything(100)  # ... and the owner refills all it can get
         assert arena.owner.state(slots[3]) is State.READY
         assert arena.owner.generation(slots[3]) == 1
@@ -96,20 +97,19 @@ def test_an_array_from_before_the_fork_stays_right_in_the_child(arena: CellArena
 def test_an_array_from_before_the_fork_stays_right_in_the_parent(arena: CellArena) -> None:
     slot = arena.fill(digest_of(1))
     client = Client(arena.owner)
-    array = np.frombuffer(client.view(digest_of(1)), np.uint8)
+    arrays = [np.frombuffer(client.view(digest_of(1)), np.uint8)]
 
     def child() -> None:
-        nonlocal array
         client.table.freeze()
-        del array  # unpins nothing: the parent reads it
+        arrays.clear()  # unpins nothing: the parent reads it
 
     client.table.freeze()
     with _forked(child):
         pass
     arena.refill_everything(100)
     assert arena.owner.generation(slot) == 1
-    assert np.array_equal(array, _block(1))
-    del array
+    assert np.array_equal(arrays[0], _block(1))
+    arrays.clear()
     assert arena.owner.tables.retire_abandoned() == [client.serial]
 
 

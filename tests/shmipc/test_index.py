@@ -10,9 +10,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.shmipc.support import digest_of
+
 from shmipc.index import IndexReader, IndexWriter
 from shmipc.layout import INDEX_WAYS, PAGE_BYTES, Geometry, geometry_for
-from tests.shmipc.support import digest_of
 
 SLOTS = 64
 GEOMETRY = geometry_for(PAGE_BYTES, PAGE_BYTES, SLOTS)

@@ -26,5 +26,12 @@ def test_killed_owners_and_readers_leave_everything_in_order() -> None:
     assert got["adopted"] == 1
     assert got["owner_kills"] + got["reader_kills"] >= ROUNDS
     if ROUNDS >= 500:
-        moved = ("starts", "live_tables_adopted", "pins_adopted", "tables_retired", "keeper_held_across", "spared")
+        moved = (
+            "starts",
+            "live_tables_adopted",
+            "pins_adopted",
+            "tables_retired",
+            "keeper_held_across",
+            "spared",
+        )
         assert all(got[name] > 10 for name in (*moved, "aborted", "invalidated", "filling_reads")), got

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 import struct
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.shmipc.support import CellArena
+
 from shmipc import arena, fence, layout, limits
 from shmipc.errors import ArenaLayoutError, UnsupportedFence
 from shmipc.layout import (
@@ -23,7 +26,6 @@ from shmipc.layout import (
     unpack_pin,
 )
 from shmipc.states import State
-from tests.shmipc.support import CellArena
 
 
 @given(slot=st.integers(0, SLOTS_MAX - 1), generation=st.integers(1, GENERATION_MAX))
@@ -40,16 +42,12 @@ def test_a_slots_word_holds_generation_and_state(generation: int, state: State) 
     assert (word >> STATE_BITS, word & STATE_MASK) == (generation, state)
 
 
-@given(
-    data=st.integers(1, 1 << 34), slab_pages=st.integers(1, 4096), slots=st.integers(1, 1 << 16)
-)
-def test_parts_of_a_segment_follow_each_other_without_overlap(
-    data: int, slab_pages: int, slots: int
-) -> None:
+@given(data=st.integers(1, 1 << 34), slab_pages=st.integers(1, 4096), slots=st.integers(1, 1 << 16))
+def test_parts_of_a_segment_follow_each_other_without_overlap(data: int, slab_pages: int, slots: int) -> None:
     slab = slab_pages * PAGE_BYTES
     found = geometry_for(max(data, slab), slab, slots)
     index_bytes = found.index_buckets * layout.INDEX_WAYS * (layout.WORD_BYTES + 4)
-    assert layout.HEADER_BYTES <= found.index_offset
+    assert found.index_offset >= layout.HEADER_BYTES
     assert found.index_offset + index_bytes <= found.slots_offset
     assert found.slots_offset + slots * layout.SLOT_BYTES <= found.data_offset
     assert found.data_offset + found.data_bytes == found.total_bytes
@@ -104,10 +102,16 @@ def test_no_two_words_share_a_place() -> None:
 
 def test_an_edit_that_breaks_the_layout_stops_the_import() -> None:
     source = Path(str(layout.__file__)).read_text()
-    for was, becomes in (("SLOT_BITS = 24", "SLOT_BITS = 25"), ("SLOT_BYTES = 128", "SLOT_BYTES = 100"), ("S_LENGTH = 5", "S_LENGTH = 4")):
+    for was, becomes in (
+        ("SLOT_BITS = 24", "SLOT_BITS = 25"),
+        ("SLOT_BYTES = 128", "SLOT_BYTES = 100"),
+        ("S_LENGTH = 5", "S_LENGTH = 4"),
+    ):
         assert was in source
         with pytest.raises(AssertionError):
-            exec(compile(source.replace(was, becomes, 1), "layout.py", "exec"), {"__name__": "shmipc.layout_x"})
+            exec(
+                compile(source.replace(was, becomes, 1), "layout.py", "exec"), {"__name__": "shmipc.layout_x"}
+            )
 
 
 def test_every_limit_is_named_and_positive() -> None:
@@ -119,7 +123,7 @@ def test_the_machine_offers_the_fence_or_pins_are_refused(monkeypatch: pytest.Mo
     assert fence.is_supported()
     assert fence.can_register()
     fence.fence_readers()
-    monkeypatch.setattr(fence.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert not fence.can_register()
     with pytest.raises(UnsupportedFence, match="pins need x86-64 and membarrier"):
         fence.register_reader()

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from tests.shmipc.support import CellArena, Client, descriptor_count, digest_of, in_child, pattern
+
 from shmipc.errors import ArenaLayoutError, PinTableFull, QuotaExceeded
 from shmipc.layout import (
     H_LAYOUT_VERSION,
@@ -23,7 +25,6 @@ from shmipc.layout import (
 )
 from shmipc.pins import PinTable
 from shmipc.states import State
-from tests.shmipc.support import CellArena, Client, descriptor_count, digest_of, in_child, pattern
 
 
 def test_a_pin_keeps_its_slot_and_dropping_it_gives_it_back(arena: CellArena) -> None:

@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable
 
 import pytest
+from tests.shmipc.race_harness import Unchecked
+from tests.shmipc.support import CellArena, Client, digest_of, pattern, run_harness
+
 from shmipc import arena as arena_module
+from shmipc import fence
 from shmipc.arena import ArenaReader, Hit
 from shmipc.pins import PinTable
 from shmipc.states import State
 from shmipc.tables import TableFolder
-from tests.shmipc.race_harness import Unchecked
-from tests.shmipc.support import CellArena, Client, digest_of, pattern, run_harness
 
 READS = int(os.environ.get("SHMIPC_RACE_READS", "200000"))  # 10_000_000 in the long mode
 UNCHECKED_READS_MAX = 3_000_000  # found within some 30,000 as a rule; the run stops at the first
@@ -66,7 +68,9 @@ def test_an_eviction_between_look_and_pin(arena: CellArena, kind: type[ArenaRead
         assert client.table.pinned_entries == 0
     else:
         assert hit is not None
-        assert client.bytes_of(hit) == pattern(other, hit.generation + 1, hit.fields.length), "a foreign block"
+        assert client.bytes_of(hit) == pattern(other, hit.generation + 1, hit.fields.length), (
+            "a foreign block"
+        )
 
 
 def test_a_new_generation_of_the_same_block_is_not_what_was_looked_at(arena: CellArena) -> None:
@@ -88,12 +92,12 @@ class _Recorder:
     def __init__(self, arena: CellArena, patch: pytest.MonkeyPatch) -> None:
         self.events: list[str | list[State]] = []
         self.slots: list[int] = []
-        fence, scan = arena_module.fence_readers, TableFolder.scan
+        fence_readers, scan = fence.fence_readers, TableFolder.scan
 
         def recorded_fence() -> None:
             self.events.append([arena.owner.state(slot) for slot in self.slots])
             self.events.append("fence")
-            fence()
+            fence_readers()
 
         def recorded_scan(folder: TableFolder) -> set[int]:
             self.events.append("scan")

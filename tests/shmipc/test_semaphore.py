@@ -1,8 +1,8 @@
 """Waiting for a semaphore: deadlines, signals, dead posters, clocks.
 
-The machine's clock is *not* stepped here: that needs root and would disturb everything else on it. Shown instead: the wait is asked of the kernel on
-CLOCK_MONOTONIC and capped, and for a libc that has only ``sem_timedwait`` a wait lengthened by a step (a stand-in that returns late, and a
-wall clock that jumps) does not lengthen the whole beyond that one wait.
+The machine's clock is *not* stepped here: that needs root and would disturb everything else on it. Shown instead: the kernel is asked to wait on
+CLOCK_MONOTONIC, and shortly; the wall clock has no part in it, in either way of waiting; and ``sem_timedwait``, which is bound to the wall
+clock, is never used.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import posix_ipc
 import pytest
+from tests.shmipc.support import FAMILY, descriptor_count, in_child
+
 from shmipc import semaphore as semaphore_module
 from shmipc.errors import OwnerDied, ShmError, SquattedName
 from shmipc.limits import LIVENESS_CHECK_S
 from shmipc.semaphore import Semaphore
-from tests.shmipc.support import FAMILY, descriptor_count, in_child
 
 
 @pytest.fixture
@@ -28,10 +30,10 @@ def name(request: pytest.FixtureRequest) -> str:
     return f"{FAMILY}.{os.getpid()}-{abs(hash(request.node.nodeid)):x}"
 
 
-@pytest.fixture(params=["sem_clockwait", "sem_timedwait"])
+@pytest.fixture(params=["sem_clockwait", "polling"])
 def made(request: pytest.FixtureRequest, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Semaphore]:
     """A semaphore that waits in either way."""
-    if request.param == "sem_timedwait":
+    if request.param == "polling":
         monkeypatch.setattr(semaphore_module, "_clock_wait", None)
     semaphore = Semaphore.create(name)
     yield semaphore
@@ -64,51 +66,59 @@ def test_a_timeout_is_no_shorter_than_asked(made: Semaphore) -> None:
         assert time.monotonic() - begin >= timeout_s
 
 
+@contextmanager
+def _signals(handler: Callable[[int, object], None], interval_s: float) -> Iterator[None]:
+    """SIGUSR1 to this thread every ``interval_s`` (SIGALRM is the test runner's)."""
+    previous = signal.signal(signal.SIGUSR1, handler)
+    target, stop = threading.get_ident(), threading.Event()
+
+    def send() -> None:
+        while not stop.wait(interval_s):
+            signal.pthread_kill(target, signal.SIGUSR1)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        sender.join()
+        signal.signal(signal.SIGUSR1, previous)
+
+
 def test_a_signal_runs_its_handler_and_the_wait_goes_on(made: Semaphore) -> None:
-    seen: list[float] = []
+    seen: list[int] = []
 
     def handler(number: int, frame: object) -> None:
-        seen.append(time.monotonic())
+        seen.append(number)
         if len(seen) == 3:
             made.post()
 
-    previous = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
-    try:
+    with _signals(handler, 0.02):
         assert made.wait(30), "signals are no timeout"
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
     assert len(seen) >= 3
 
 
 def test_signals_do_not_move_the_deadline(made: Semaphore) -> None:
-    previous = signal.signal(signal.SIGALRM, lambda number, frame: None)
-    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     begin = time.monotonic()
-    try:
+    with _signals(lambda number, frame: None, 0.01):
         assert not made.wait(0.25)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-    assert time.monotonic() - begin >= 0.25
+        assert time.monotonic() - begin >= 0.25
 
 
 def test_a_handler_may_end_the_wait_by_raising(made: Semaphore) -> None:
     class Stop(Exception):
         pass
 
-    def handler(number: int, frame: object) -> None:
-        raise Stop
+    raised: list[int] = []
 
-    previous = signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.03)
-    try:
-        with pytest.raises(Stop):
-            made.wait()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    def handler(number: int, frame: object) -> None:
+        if not raised:
+            raised.append(number)
+            raise Stop
+
+    with _signals(handler, 0.03), pytest.raises(Stop):
+        made.wait(60)
 
 
 def test_a_dead_poster_ends_an_endless_wait(made: Semaphore) -> None:
@@ -118,8 +128,12 @@ def test_a_dead_poster_ends_an_endless_wait(made: Semaphore) -> None:
     descriptor = os.pidfd_open(pid)
     threading.Timer(0.05, lambda: os.kill(pid, signal.SIGKILL)).start()
     try:
-        with pytest.raises(OwnerDied, match="the process that posts semaphore .* is gone"):
-            made.wait(is_alive=lambda: os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None)
+        with pytest.raises(OwnerDied, match=r"the process that posts semaphore .* is gone"):
+            made.wait(
+                is_alive=lambda: (
+                    os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+                )
+            )
     finally:
         os.waitpid(pid, 0)
         os.close(descriptor)
@@ -162,30 +176,30 @@ def test_the_kernel_is_asked_on_the_monotonic_clock_for_a_short_time(
     assert all(left <= LIVENESS_CHECK_S for _, left in asked)
 
 
-class _Stepped:
-    """Stands in for posix_ipc's semaphore on a machine whose wall clock is stepped back during the first wait: it lasts longer than asked."""
+class _Watched:
+    """posix_ipc's semaphore; notes the timeouts that are asked of it."""
 
-    def __init__(self, step_s: float) -> None:
-        self.step_s = step_s
-        self.waits: list[float] = []
+    def __init__(self, semaphore: posix_ipc.Semaphore) -> None:
+        self.semaphore = semaphore
+        self.timeouts: list[float] = []
 
     def acquire(self, timeout_s: float) -> None:
-        self.waits.append(timeout_s)
-        time.sleep(timeout_s + (self.step_s if len(self.waits) == 1 else 0))
-        raise posix_ipc.BusyError
+        self.timeouts.append(timeout_s)
+        self.semaphore.acquire(timeout_s)
 
 
-def test_a_clock_stepped_back_lengthens_one_short_wait_of_an_old_libc_and_no_more(
-    name: str, monkeypatch: pytest.MonkeyPatch
+def test_a_wall_clock_that_runs_backwards_changes_nothing(
+    made: Semaphore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(semaphore_module, "_clock_wait", None)
-    stepped = _Stepped(step_s=0.5)
-    semaphore = Semaphore(name, stepped)
     hours_back = iter(range(10**6))
     monkeypatch.setattr(time, "time", lambda: 1.7e9 - 3600 * next(hours_back))
-    assert not semaphore.wait(0.4)
-    assert len(stepped.waits) == 1, "the deadline had passed on CLOCK_MONOTONIC"
-    assert max(stepped.waits) <= LIVENESS_CHECK_S
+    watched = _Watched(made._semaphore)
+    monkeypatch.setattr(made, "_semaphore", watched)
+    begin = time.monotonic()
+    assert not made.wait(2.5 * LIVENESS_CHECK_S)
+    assert time.monotonic() - begin >= 2.5 * LIVENESS_CHECK_S
+    assert set(watched.timeouts) <= {0}, "never sem_timedwait, which a step lengthens"
+    monkeypatch.undo()
 
 
 # --- names ---
@@ -198,7 +212,7 @@ def test_a_taken_name_is_a_squatter(made: Semaphore, name: str) -> None:
 
 def test_a_missing_name_says_who_should_have_made_it(name: str) -> None:
     before = descriptor_count()
-    with pytest.raises(ShmError, match="there is no semaphore .* its owner is not running, start it"):
+    with pytest.raises(ShmError, match=r"there is no semaphore .* its owner is not running, start it"):
         Semaphore.open(name)
     assert descriptor_count() == before
 
@@ -207,7 +221,7 @@ def test_a_missing_name_says_who_should_have_made_it(name: str) -> None:
 def test_another_users_semaphore_is_refused(made: Semaphore, name: str) -> None:
     def child() -> None:
         os.setuid(65534)
-        with pytest.raises(SquattedName, match="user 65534 may not open semaphore"):
+        with pytest.raises(SquattedName, match=r"user 65534 may not open semaphore"):
             Semaphore.open(name)
 
     assert in_child(child) == 0

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+
 from shmipc.errors import StateError
 from shmipc.states import TRANSITIONS, Event, State, after, diagram
 

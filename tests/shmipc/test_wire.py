@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.shmipc.support import descriptor_count
+
 from shmipc.errors import HandshakeError
 from shmipc.limits import FRAME_BYTES_MAX, FRAME_DESCRIPTORS_MAX
 from shmipc.wire import FrameDecoder, encode_frame, peer_credentials, receive, send_with_descriptors
-from tests.shmipc.support import descriptor_count
 
 
 @pytest.fixture
@@ -53,12 +54,11 @@ def test_byte_by_byte(payloads: list[bytes]) -> None:
 def test_garbage_is_frames_or_a_handshake_error_and_the_same_whole_or_in_bytes(garbage: bytes) -> None:
     def decode(step: int) -> tuple[list[bytes], bool]:
         decoder, got = FrameDecoder(), list[bytes]()
-        try:
-            for at in range(0, len(garbage), step):
+        for at in range(0, len(garbage), step):
+            try:
                 got += decoder.feed(garbage[at : at + step])
-        except HandshakeError as error:
-            assert "does not speak this protocol" in str(error)
-            return got, False
+            except HandshakeError:
+                return got, False
         assert len(decoder._buffer) <= FRAME_BYTES_MAX + 4
         return got, True
 

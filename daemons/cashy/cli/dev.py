@@ -169,5 +169,8 @@ def _shared_memory_removed(settings: Settings) -> Iterator[None]:
                 get_logger(program="cashy dev").warning("shared memory was not removed", error=str(error))
             finally:
                 instance.close()
-        if not socket_answers(settings.instance.socket):  # else it is another host's, which was in our way
-            settings.instance.socket.unlink(missing_ok=True)
+        path = settings.instance.socket
+        if path.is_socket() and not socket_answers(
+            path
+        ):  # one that answers is another host's, which was in our way
+            path.unlink(missing_ok=True)

@@ -80,11 +80,9 @@ class AsyncCache:
         """The bytes ``[offset, offset + length)``, cut at the object's end, as one read-only view of one version."""
         arena = self.session.arena
         if arena is not None:
-            meta = arena.lookup(url)
-            if meta is not None:
-                view = arena.hit_range(meta, offset, length)
-                if view is not None:
-                    return view
+            view = arena.read_hit(url, offset, length)
+            if view is not None:
+                return view
         return await self.view_of(self.new_read(url, offset, length))
 
     async def readinto(self, url: str, buffer: Any, offset: int = 0) -> int:
@@ -247,7 +245,9 @@ class AsyncCachedObject:
                 try:
                     view = await task
                 except NO_ROOM_AHEAD:
-                    view = await self._view(begin, length, stream)  # what was before it has been given away meanwhile
+                    view = await self._view(
+                        begin, length, stream
+                    )  # what was before it has been given away meanwhile
                 yield view
                 del view, task
         finally:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from itertools import count
 from time import monotonic, sleep
@@ -29,6 +28,7 @@ from google.protobuf.message import Message
 
 from aviary.cashy.v1 import control_pb2 as pb
 from cashy.client import forking
+from cashy.client.cached_object import NO_ROOM_AHEAD, CachedObject
 from cashy.client.connection import Call, Connection, ConnectionLost
 from cashy.client.gather import Gather, GatherInto, GatherView
 from cashy.client.limits import (
@@ -36,14 +36,13 @@ from cashy.client.limits import (
     CONNECT_RETRY_S_MAX,
     CONNECT_RETRY_S_MIN,
     PREFETCH_FRAME_BYTES,
-    READ_AHEAD_BLOCKS,
     RECONNECTS_MAX,
 )  # fmt: skip
 from cashy.client.meta import TIER_NAMES, Location, Meta
 from cashy.client.reader import LocalArena, TableLost
 from cashy.client.session_core import Answer, error_of
 from cashy.core.names import parse_name
-from cashy.errors import ArenaFull, CashyError, NotConnected, PinQuotaExceeded, SlowDown, ViewTooLarge
+from cashy.errors import NotConnected, ViewTooLarge
 from shmipc import fence
 
 __all__ = [
@@ -60,9 +59,6 @@ __all__ = [
 
 #: Where the daemon of a host listens unless told otherwise; $CASHY_SOCKET replaces it.
 DEFAULT_SOCKET_PATH = "/run/cashy/cashy.sock"
-
-#: Errors that a block read ahead may meet while the blocks before it are still held.
-NO_ROOM_AHEAD = (ArenaFull, PinQuotaExceeded, SlowDown)
 
 _GatherT = TypeVar("_GatherT", bound=Gather)
 
@@ -121,11 +117,9 @@ class Cache:
         """
         arena = self._arena
         if arena is not None:
-            meta = arena.lookup(url)
-            if meta is not None:
-                view = arena.hit_range(meta, offset, length)
-                if view is not None:
-                    return view
+            view = arena.read_hit(url, offset, length)
+            if view is not None:
+                return view
         return self.view_of(self.new_read(url, offset, length))
 
     def readinto(self, url: str, buffer: Any, offset: int = 0) -> int:
@@ -371,154 +365,6 @@ class Cache:
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
         return f"<cashy.Cache {self.socket_path!r}, {state}>"
-
-
-class CachedObject:
-    """A handle on exactly one version of an object; a context manager.
-
-    Every read gives bytes of this version or raises :class:`~cashy.errors.VersionChanged` (when a block is no longer here and the
-    origin has another version by now): open the object again then. ``tiers`` counts the blocks read, by where they were found.
-    """
-
-    def __init__(self, cache: Cache, meta: Meta) -> None:
-        self._cache: Cache | None = cache
-        self.meta = meta
-        self.tiers: Counter[str] = Counter()
-
-    @property
-    def name(self) -> str:
-        """The object's name in canonical form."""
-        return self.meta.name
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self.meta.size_bytes
-
-    @property
-    def version(self) -> str:
-        """ETag with its quotes, or what identifies a file's state."""
-        return self.meta.version
-
-    @property
-    def last_modified(self) -> float:
-        """Seconds since the epoch, UTC."""
-        return self.meta.last_modified
-
-    @property
-    def content_type(self) -> str:
-        """MIME type."""
-        return self.meta.content_type
-
-    @property
-    def user_metadata(self) -> dict[str, str]:
-        """``x-amz-meta-*`` without the prefix."""
-        return dict(self.meta.user_metadata)
-
-    def view(self, offset: int = 0, length: int | None = None) -> memoryview:
-        """ONE contiguous read-only view of ``[offset, offset + length)``, cut at the end; no copy where this process can pin.
-
-        It holds its blocks in the host's memory while anything made from it lives. Raises :class:`~cashy.errors.ViewTooLarge` (use
-        :meth:`blocks` or :meth:`readinto`), :class:`~cashy.errors.PinQuotaExceeded` (drop other views).
-        """
-        cache = self._open_cache()
-        read = cache.new_read(self.name, offset, length, meta=self.meta)
-        view = cache.view_of(read)
-        self.tiers.update(read.tiers)
-        return view
-
-    def readinto(self, buffer: Any, offset: int = 0) -> int:
-        """Fills ``buffer`` from ``offset`` on; returns how many bytes there were."""
-        with memoryview(buffer) as whole, whole.cast("B") as target:
-            return self._open_cache().gather_into(self.name, offset, target, meta=self.meta)
-
-    def blocks(self, offset: int = 0, length: int | None = None) -> Iterator[memoryview]:
-        """The bytes of ``[offset, offset + length)`` as read-only views, in order, one per block; the next ones are on their way meanwhile.
-
-        For objects of any size: what you let go of is no longer held. Closing the iterator (or dropping it) cancels what is under way.
-        """
-        return _Blocks(self._open_cache(), self, offset, length)
-
-    def _open_cache(self) -> Cache:
-        if self._cache is None:
-            raise ValueError(f"{self!r} was closed")
-        return self._cache
-
-    def close(self) -> None:
-        """No further reads through this handle; views stay valid."""
-        self._cache = None
-
-    def __enter__(self) -> CachedObject:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"<cashy.CachedObject {self.name!r} {self.size:,} bytes, version {self.version}>"
-
-
-class _Blocks(Iterator[memoryview]):
-    """Reads block after block, with fetches under way for the blocks after the present one."""
-
-    def __init__(self, cache: Cache, owner: CachedObject, offset: int, length: int | None) -> None:
-        if offset < 0 or (length is not None and length < 0):
-            raise ValueError(f"offset and length must not be negative: {offset}, {length}")
-        self._cache = cache
-        self._owner = owner
-        meta = self._meta = owner.meta
-        at = min(offset, meta.size_bytes)
-        self._stop = meta.size_bytes if length is None else min(at + length, meta.size_bytes)
-        self._stream = cache.next_stream()
-        self._next_read = at
-        self._ahead: deque[tuple[GatherView | GatherInto, Call | None]] = deque()
-
-    def __next__(self) -> memoryview:
-        self._ask_ahead()
-        if not self._ahead:
-            raise StopIteration
-        read, call = self._ahead.popleft()
-        try:
-            if call is not None:
-                self._cache.finish(read, call)
-            view = read.view() if call is not None or read.tiers else self._cache.view_of(read)
-        except BaseException:
-            read.drop()
-            self.close()
-            raise
-        self._owner.tiers.update(read.tiers)
-        return view
-
-    def _ask_ahead(self) -> None:
-        """Has the next block's read begun, and those of some blocks after it."""
-        while self._next_read < self._stop and len(self._ahead) < READ_AHEAD_BLOCKS:
-            at = self._next_read
-            stop = min(self._stop, (at // self._meta.block_bytes + 1) * self._meta.block_bytes)
-            read = self._cache.new_read(self._meta.name, at, stop - at, meta=self._meta, stream=self._stream)
-            call = None
-            try:
-                call = self._cache.start_ahead(read)
-            except (CashyError, TableLost):
-                read.drop()
-                if self._ahead:  # no room ahead is no error: what is asked for now decides
-                    return
-            self._ahead.append((read, call))
-            self._next_read = stop
-
-    def close(self) -> None:
-        """Cancels what is under way; takes no lock that anybody may hold."""
-        self._next_read = self._stop
-        while self._ahead:
-            read, call = self._ahead.popleft()
-            read.drop()
-            if call is not None:
-                call.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_ahead"):
-            self.close()
 
 
 def batches(names: Iterable[str]) -> Iterator[list[str]]:

@@ -50,9 +50,7 @@ def _matches(field: bytes, etag: str, *, weak: bool) -> bool:
     if not weak and etag.startswith("W/"):
         return False
     wanted = etag.removeprefix("W/").strip('"')
-    return any(
-        tag.strip('"') == wanted and (weak or not weak_mark) for weak_mark, tag in _TAG.findall(text)
-    )
+    return any(tag.strip('"') == wanted and (weak or not weak_mark) for weak_mark, tag in _TAG.findall(text))
 
 
 def _later_than(last_modified_s: float, field: bytes | None) -> bool | None:

@@ -59,7 +59,9 @@ BODY_IGNORED_BYTES_MAX = 65_536
 _UNFINISHED_BYTES_MAX = TARGET_BYTES_MAX + HEAD_BYTES_MAX + 1024
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_SIZED_NAMES = frozenset((b"host", b"authorization"))  # what must not be repeated: their meaning would be ambiguous
+_SIZED_NAMES = frozenset(
+    (b"host", b"authorization")
+)  # what must not be repeated: their meaning would be ambiguous
 
 
 class Request:
@@ -250,7 +252,9 @@ def decode_component(encoded: bytes) -> str:
         if b"%" not in encoded:
             return encoded.decode()
         if _BROKEN_ESCAPE.search(encoded):
-            raise S3Error("InvalidURI", "The request's URI has a '%' that is not followed by two hexadecimal digits.")
+            raise S3Error(
+                "InvalidURI", "The request's URI has a '%' that is not followed by two hexadecimal digits."
+            )
         return unquote_to_bytes(encoded).decode()
     except UnicodeDecodeError:
         raise S3Error("InvalidURI", "The request's URI is not UTF-8 when percent-decoded.") from None

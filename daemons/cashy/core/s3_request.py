@@ -50,7 +50,9 @@ _FOREIGN_HEADERS = frozenset(
     )
 )
 
-_FIELD_VALUE = re.compile(rb"[ -~\x80-\xff]*")  # RFC 9110 5.5 without tabs; no CR or LF gets into an answer's head
+_FIELD_VALUE = re.compile(
+    rb"[ -~\x80-\xff]*"
+)  # RFC 9110 5.5 without tabs; no CR or LF gets into an answer's head
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +119,3 @@ def _override_value(name: bytes, raw_value: bytes, is_signed: bool) -> bytes:
             (("ArgumentName", name.decode()),),
         )
     return value.strip()
-
-

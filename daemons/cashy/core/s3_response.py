@@ -42,17 +42,34 @@ class Description(Protocol):
     """What is needed of an object's metadata; see ``cashy.client.meta.Meta``."""
 
     @property
-    def size_bytes(self) -> int: ...
+    def size_bytes(self) -> int:
+        """Size of the object."""
+        ...
+
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """ETag with its quotes, or a file's version."""
+        ...
+
     @property
-    def last_modified(self) -> float: ...
+    def last_modified(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
     @property
-    def content_type(self) -> str: ...
+    def content_type(self) -> str:
+        """MIME type."""
+        ...
+
     @property
-    def headers(self) -> tuple[tuple[str, str], ...]: ...
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """Stored headers, names in lower case."""
+        ...
+
     @property
-    def user_metadata(self) -> tuple[tuple[str, str], ...]: ...
+    def user_metadata(self) -> tuple[tuple[str, str], ...]:
+        """``x-amz-meta-*`` without the prefix."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +92,11 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 
 # Headers of the message, not of the object: ours to say, whatever an origin stored.
 _OWN_HEADERS = frozenset(
-    "accept-ranges connection content-length content-range content-type date etag keep-alive last-modified server trailer "
-    "transfer-encoding upgrade x-amz-id-2 x-amz-request-id".split()
-)
+    (
+        "accept-ranges", "connection", "content-length", "content-range", "content-type", "date", "etag", "keep-alive",
+        "last-modified", "server", "trailer", "transfer-encoding", "upgrade", "x-amz-id-2", "x-amz-request-id",
+    )
+)  # fmt: skip
 _KEPT_BY_304 = frozenset(("cache-control", "expires", "vary", "content-location"))
 
 

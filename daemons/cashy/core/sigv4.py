@@ -157,7 +157,9 @@ def parse_claim(query: bytes, headers: Mapping[bytes, bytes]) -> Claim | None:
     if authorization is None:
         return _claim_of_query(query) if is_presigned else None
     if is_presigned:
-        raise S3Error("InvalidArgument", "Only one auth mechanism allowed; only the X-Amz-* query or Authorization.")
+        raise S3Error(
+            "InvalidArgument", "Only one auth mechanism allowed; only the X-Amz-* query or Authorization."
+        )
     return _claim_of_header(authorization, query, headers)
 
 
@@ -177,7 +179,9 @@ def _claim_of_header(authorization: bytes, query: bytes, headers: Mapping[bytes,
         )
     timestamp = headers.get(b"x-amz-date")
     if timestamp is None or _TIMESTAMP.fullmatch(timestamp) is None:
-        raise S3Error("AccessDenied", "AWS authentication requires a valid x-amz-date header (YYYYMMDDTHHMMSSZ)")
+        raise S3Error(
+            "AccessDenied", "AWS authentication requires a valid x-amz-date header (YYYYMMDDTHHMMSSZ)"
+        )
     key_id, date, region = scope.groups()
     return Claim(key_id.decode(), date, region.decode(), timestamp, signed_headers, signature, query)
 
@@ -213,14 +217,16 @@ def _claim_of_query(query: bytes) -> Claim:
 
 
 def _checked_query_claim(fields: Mapping[bytes, bytes], rest: bytes) -> Claim:
-    algorithm, credential, timestamp, expires, signed_headers, signature = map(fields.__getitem__, _QUERY_FIELDS)
+    algorithm, credential, timestamp, expires, signed_headers, signature = map(
+        fields.__getitem__, _QUERY_FIELDS
+    )
     if algorithm != _ALGORITHM:
         raise _bad_query('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
     scope = _CREDENTIAL.fullmatch(credential)
     if scope is None:
         raise _bad_query("the X-Amz-Credential is not KEY/YYYYMMDD/REGION/s3/aws4_request")
     if _TIMESTAMP.fullmatch(timestamp) is None:
-        raise _bad_query('X-Amz-Date must be in the ISO8601 long format "yyyyMMdd\'T\'HHmmss\'Z\'"')
+        raise _bad_query("X-Amz-Date must be in the ISO8601 long format \"yyyyMMdd'T'HHmmss'Z'\"")
     if _EXPIRES.fullmatch(expires) is None or not 1 <= int(expires) <= EXPIRES_MAX_S:
         raise _bad_query(f"X-Amz-Expires must be a number of seconds from 1 to {EXPIRES_MAX_S} (a week)")
     if _HEX_SHA256.fullmatch(signature) is None:
@@ -236,7 +242,11 @@ def _bad_query(message: str) -> S3Error:
 
 
 def _malformed(claim: Claim, message: str) -> S3Error:
-    return _bad_query(message) if claim.expires_s is not None else S3Error("AuthorizationHeaderMalformed", message)
+    return (
+        _bad_query(message)
+        if claim.expires_s is not None
+        else S3Error("AuthorizationHeaderMalformed", message)
+    )
 
 
 # ---------------------------------------------------------------- checks

@@ -10,6 +10,7 @@ the answer. So a cold object costs one round trip.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -17,8 +18,8 @@ from typing import Protocol
 import crc32c
 
 from cashy.core.names import Resolved, block_digest, content_id
-from cashy.errors import CashyError, InternalError, OriginInvalid, SlowDown, VersionChanged
-from cashy.limits import FILLS_WAITING_MAX, PROGRESS_STEP_BYTES
+from cashy.errors import CashyError, InternalError, OriginInvalid, OriginTimeout, SlowDown, VersionChanged
+from cashy.limits import FILL_SILENCE_S_MAX, FILLS_WAITING_MAX, PROGRESS_STEP_BYTES
 from cashy.master.counters import Counters
 from cashy.master.store import BlockStore
 from cashy.origin.base import BlockRead, ObjectMeta, Origin
@@ -78,7 +79,7 @@ class Fill:
     """One block on its way. Also the :class:`~cashy.origin.base.BlockSink` of its read."""
 
     __slots__ = (
-        "_announced", "_buffer", "_crc", "_table", "content", "digest", "expected", "index", "is_demand", "is_done", "learnt", "length",
+        "_announced", "_buffer", "_crc", "_table", "content", "digest", "expected", "heard_at", "index", "is_demand", "is_done", "learnt", "length",
         "place", "read", "slot", "started", "waiters", "watermark",
     )  # fmt: skip
 
@@ -99,6 +100,7 @@ class Fill:
         self.watermark = 0
         self.is_done = False
         self.started = False
+        self.heard_at = 0.0
         self.read: BlockRead | None = None
         self._buffer: memoryview | None = None
         self._crc = 0
@@ -147,6 +149,7 @@ class Fill:
             return
         self._crc = crc32c.crc32c(self._buffer[self.watermark : watermark], self._crc)
         self.watermark = watermark
+        self.heard_at = time.monotonic()
         self._table.store.advance(self.slot, watermark)
         if watermark - self._announced >= PROGRESS_STEP_BYTES:
             self._announced = watermark
@@ -191,7 +194,7 @@ class FillTable:
         self._origins = origins
         self._counters = counters
         self._fills_max = fills_max
-        self._under_way = 0
+        self._active: set[Fill] = set()
         self._demand: deque[Fill] = deque()
         self._prefetch: deque[Fill] = deque()
 
@@ -248,15 +251,16 @@ class FillTable:
         self._pump()
 
     def _pump(self) -> None:
-        while self._under_way < self._fills_max and (self._demand or self._prefetch):
+        while len(self._active) < self._fills_max and (self._demand or self._prefetch):
             # Wishes may fill half of the places, so that demand never finds all taken.
-            if not self._demand and self._under_way >= max(1, self._fills_max // 2):
+            if not self._demand and len(self._active) >= max(1, self._fills_max // 2):
                 return
             self._start((self._demand or self._prefetch).popleft())
 
     def _start(self, fill: Fill) -> None:
         fill.started = True
-        self._under_way += 1
+        fill.heard_at = time.monotonic()
+        self._active.add(fill)
         self._counters.add("fills_started")
         fill.read = BlockRead(
             bucket=fill.place.bucket,
@@ -272,7 +276,7 @@ class FillTable:
     def ended(self, fill: Fill, error: CashyError | None, crc: int) -> None:
         """Publishes or aborts, and tells who waited."""
         self._forget(fill)
-        self._under_way -= 1
+        self._active.discard(fill)
         waiters, fill.waiters = fill.waiters, []
         if error is None:
             self._counters.add("blocks_filled")
@@ -289,6 +293,19 @@ class FillTable:
             else:
                 waiter.failed(fill, error)
         self._pump()
+
+    def expire(self, now: float) -> None:
+        """Gives up reads that have been silent beyond every origin's own limits: a bug there must not leave anybody waiting for ever."""
+        for fill in [fill for fill in self._active if now - fill.heard_at > FILL_SILENCE_S_MAX]:
+            assert fill.read is not None
+            self._counters.add("fills_expired")
+            fill.is_done = True
+            self._origins[fill.place.origin].cancel_read_block(fill.read)
+            self.ended(
+                fill,
+                OriginTimeout(f"origin {fill.place.origin!r} has been silent for {FILL_SILENCE_S_MAX:.0f} s"),
+                0,
+            )
 
     def _forget(self, fill: Fill) -> None:
         if fill.digest and self.fills.get(fill.digest) is fill:
@@ -312,13 +329,16 @@ class FillTable:
         self._origins[fill.place.origin].cancel_read_block(fill.read)
         if fill.slot >= 0:
             self.store.abort(fill.slot)
-        self._under_way -= 1
+        self._active.discard(fill)
         self._pump()
 
     @property
     def levels(self) -> dict[str, int]:
         """Fills at the moment."""
-        return {"fills_under_way": self._under_way, "fills_waiting": len(self._demand) + len(self._prefetch)}
+        return {
+            "fills_under_way": len(self._active),
+            "fills_waiting": len(self._demand) + len(self._prefetch),
+        }
 
 
 def _announce(fill: Fill, waiter: FillWaiter) -> None:

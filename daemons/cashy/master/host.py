@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
@@ -76,11 +77,17 @@ def _make_directory(settings: DirectoryOriginSettings) -> Origin:
 
 
 async def _make_s3(settings: S3OriginSettings) -> Origin:
+    credentials = None if settings.anonymous else await default_credentials()
+    if credentials is None and not settings.anonymous:
+        raise ConfigError(
+            f"origin {settings.name!r}: no AWS credentials were found (environment, ~/.aws, container or instance role); "
+            "provide them, or set anonymous = true in its [[origin]] table for a public store"
+        )
     return S3Origin(
         settings.name,
         str(settings.url),
         region=settings.region,
-        credentials=None if settings.anonymous else await default_credentials(),
+        credentials=credentials,
         connections_max=settings.connections_max,
         queue_max=settings.queue_max,
         connect_timeout_s=settings.connect_timeout_s,
@@ -235,6 +242,7 @@ class Host:
         while True:
             await asyncio.sleep(MAINTENANCE_INTERVAL_S)
             self.store.maintain()
+            self.fills.expire(time.monotonic())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

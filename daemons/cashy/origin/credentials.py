@@ -101,17 +101,26 @@ class CredentialSource:
             "the credentials were still being fetched when the origin was closed"
         )
         try:
-            self._frozen = await asyncio.to_thread(_freeze, self._credentials)
-            self.refreshes_total += 1
-            error = None
-        except Exception as failure:  # botocore's providers raise what their libraries raise
-            error = AccessDenied(f"no credentials could be had from the AWS chain: {failure}")
+            found = await asyncio.to_thread(_try_to_freeze, self._credentials)
+            if isinstance(found, Secrets):
+                self._frozen = found
+                self.refreshes_total += 1
+                error = None
+            else:
+                error = found
         finally:
             self._task = None
             self._retry_at = asyncio.get_running_loop().time() + REFRESH_RETRY_S
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
                 waiter(error)
+
+
+def _try_to_freeze(credentials: Any) -> Secrets | AccessDenied:
+    try:
+        return _freeze(credentials)
+    except Exception as failure:  # providers raise what their libraries raise, also what no future can carry
+        return AccessDenied(f"no credentials could be had from the AWS chain: {failure}")
 
 
 def _freeze(credentials: Any) -> Secrets:

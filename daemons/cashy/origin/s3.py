@@ -110,7 +110,7 @@ class S3Origin(Origin):
         what = f"{self.name}: {bucket}/{key}"
         answer = await self._ask_head(object_path(self._endpoint, bucket, key), what)
         if answer.status == 200:
-            return head_meta(answer, what)
+            return _head_meta(answer, what)
         error = error_of(answer, b"", what)
         if isinstance(error, NoSuchObject):
             about_bucket = await self._ask_head(object_path(self._endpoint, bucket, None), what)
@@ -185,7 +185,7 @@ class S3Origin(Origin):
             self._pool.cancel(exchange)
 
 
-def head_meta(answer: AnswerHead, what: str) -> ObjectMeta:
+def _head_meta(answer: AnswerHead, what: str) -> ObjectMeta:
     """The metadata of a good answer to HEAD; raises OriginInvalid if it tells no size."""
     if answer.content_length is None:
         raise OriginInvalid(f"{what}: the store does not tell the object's size")
@@ -253,7 +253,7 @@ class _ReadCall:
                 raise error or InternalError(f"{self.what}: an answer without a head")
             if head.status != 200:
                 raise error_of(head, b"", self.what)
-            meta = head_meta(head, self.what)
+            meta = _head_meta(head, self.what)
             if self.read.expected_version not in (None, meta.version) or meta.size_bytes > self.read.offset:
                 raise VersionChanged(f"{self.what}: replaced while its end was looked for; read again")
             self.begin(meta, 0)

@@ -48,7 +48,9 @@ class AnswerNotes:
             raise ValueError(str(error)) from None
 
     def stop(self) -> None:
-        """Nothing further will be fed: drops the parser (it refers to us and we to it, which is work for the collector)."""
+        """Nothing further will be fed: drops the parser (it refers to us and we to it, which is work for the
+        collector).
+        """
         self._parser = None
 
     def on_message_begin(self) -> None:

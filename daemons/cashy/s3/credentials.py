@@ -82,7 +82,9 @@ def load_credentials(path: Path | None, *, anonymous: bool = False) -> Credentia
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
-        raise ConfigError(f"{path}:{line[1] if line else 1}: not valid TOML") from None  # its text may hold a secret
+        raise ConfigError(
+            f"{path}:{line[1] if line else 1}: not valid TOML"
+        ) from None  # its text may hold a secret
     document = _Document(path, text)
     for name in data:
         if name != "key":
@@ -106,7 +108,9 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"cannot read the credentials {path}: {error.strerror}") from None
     if len(content) > CREDENTIALS_FILE_BYTES_MAX:
-        raise ConfigError(f"{path} is larger than {CREDENTIALS_FILE_BYTES_MAX:,} bytes: no file of credentials")
+        raise ConfigError(
+            f"{path} is larger than {CREDENTIALS_FILE_BYTES_MAX:,} bytes: no file of credentials"
+        )
     try:
         return content.decode()
     except UnicodeDecodeError:

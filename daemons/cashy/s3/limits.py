@@ -12,8 +12,11 @@ __all__ = [
     "LISTEN_BACKLOG",
     "OUTGOING_BYTES_MAX",
     "PARSE_STEP_BYTES",
-    "READ_AHEAD_BLOCKS",
+    "READ_AHEAD_BLOCKS_MAX",
+    "READ_AHEAD_BLOCKS_MIN",
+    "READ_AHEAD_BYTES",
     "RECEIVE_BUFFER_BYTES",
+    "REFUSED_MAX",
     "RENDERED_HEADS_MAX",
     "STOP_GRACE_S",
     "SWEEP_INTERVAL_S",
@@ -34,8 +37,14 @@ PARSE_STEP_BYTES = 4 << 10
 #: Answers of pipelined requests that may wait unsent; over it the next request waits until they have left.
 OUTGOING_BYTES_MAX = 256 << 10
 
-#: Blocks of one answer asked for ahead of the one being sent: two keep the origin's line full while one leaves, four cover its jitter.
-READ_AHEAD_BLOCKS = 4
+#: Bytes of one answer asked for ahead of the block being sent: at 1 Gbit/s and 5 ms a sixth of this is on the line; the rest covers jitter.
+READ_AHEAD_BYTES = 16 << 20
+
+#: The same in blocks: one ahead is the least that overlaps receiving with sending, and each is a message to the master.
+READ_AHEAD_BLOCKS_MIN, READ_AHEAD_BLOCKS_MAX = 1, 64
+
+#: Connections over the limit that are still answered (SlowDown) before they are closed; further ones are cut off without a word.
+REFUSED_MAX = 256
 
 #: Size of blocks until an object's metadata says it: the daemon's default. A wrong guess costs one needless block.
 BLOCK_BYTES_GUESS = 4 << 20

@@ -20,7 +20,9 @@ class Pin(Protocol):
     """A block held in shared memory. ``length`` is its final size."""
 
     @property
-    def length(self) -> int: ...
+    def length(self) -> int:
+        """Final size in bytes."""
+        ...
 
     @property
     def view(self) -> memoryview:
@@ -36,13 +38,16 @@ class FetchedBlock(Protocol):
     """A block that was asked for; it may still be filling."""
 
     @property
-    def index(self) -> int: ...
-    @property
-    def pin(self) -> Pin: ...
-    @property
-    def length(self) -> int: ...
+    def index(self) -> int:
+        """Number of the block in its object, from 0."""
+        ...
 
-    async def wait_beyond(self, count: int) -> int:
+    @property
+    def pin(self) -> Pin:
+        """Belongs to whoever takes the block."""
+        ...
+
+    async def wait_beyond(self, count: int, /) -> int:
         """Waits until more than ``count`` bytes are there, or all; gives how many. Raises ``CashyError``."""
         ...
 
@@ -74,7 +79,9 @@ class Session(Protocol):
         """Holds a complete block, None if it is not here."""
         ...
 
-    async def stat(self, name: str, *, revalidate: bool = False) -> Meta: ...
+    async def stat(self, name: str, *, revalidate: bool = False) -> Meta:
+        """Metadata, asked of the daemon if need be; raises ``CashyError``."""
+        ...
 
     def fetch(
         self,
@@ -85,6 +92,10 @@ class Session(Protocol):
         content_id: bytes | None,
         streaming: bool,
         stream: int = 0,
-    ) -> Fetch: ...
+    ) -> Fetch:
+        """Blocks to be brought here; ``content_id`` None takes any version. To be entered."""
+        ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Lets go of everything."""
+        ...

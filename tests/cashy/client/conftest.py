@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.cashy.client.mini_master import MiniMaster
 
 import cashy
-
-sys.path.insert(0, str(Path(__file__).parent))  # importlib mode adds no folder; mini_master is imported by name
-
-from mini_master import MiniMaster  # noqa: E402
 
 
 @pytest.fixture

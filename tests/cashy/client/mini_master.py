@@ -67,6 +67,8 @@ class MiniMaster:
         self.log: list[str] = []  # requests, as they came
         self.frozen_fetches = False  # fetches get their object and then nothing
         self.refuse: dict[str, pb.Failure] = {}
+        self.slow_fills = False  # streaming fetches are announced while they fill; ``grow`` fills them
+        self._filling: list[tuple[_Client, int, int, int, bytes]] = []
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
 
@@ -95,6 +97,31 @@ class MiniMaster:
                 memory[fields.offset : fields.offset + fields.length] = b"\xee" * fields.length
             return len(held)
 
+    def grow(self, watermark: int, *, complete: bool = False) -> None:
+        """Fills what is being filled up to ``watermark`` and says so."""
+        with self._lock:
+            for client, request_id, index, slot, data in self._filling:
+                self.arena.content(slot)[:watermark] = data[:watermark]
+                self.arena.advance(slot, min(watermark, len(data)))
+                if complete:
+                    self.arena.publish(slot, crc32c.crc32c(data))
+                progress = pb.BlockProgress(
+                    block=index, watermark=min(watermark, len(data)), complete=complete
+                )
+                self._send(client, request_id, block_progress=progress)
+                if complete:
+                    self._send(client, request_id, fetch_done=pb.FetchDone())
+            if complete:
+                self._filling.clear()
+
+    def abort_fills(self) -> None:
+        """The origin broke off."""
+        with self._lock:
+            for client, request_id, _, slot, _ in self._filling:
+                self.arena.abort(slot)
+                self._fail(client, request_id, pb.Failure.ORIGIN_TIMEOUT, "the origin stopped sending")
+            self._filling.clear()
+
     def requests(self, kind: str) -> int:
         """How many requests of a kind there were."""
         return sum(entry == kind for entry in self.log)
@@ -114,7 +141,9 @@ class MiniMaster:
             self.instance, data_bytes=self.blocks * BLOCK, slab_bytes=BLOCK, slot_count=4 * self.blocks
         )
         geometry = self.arena.geometry
-        taken = {self.arena.fields(s).offset for s in [*self.arena.ready_slots(), *self.arena.retired_slots()]}
+        taken = {
+            self.arena.fields(s).offset for s in [*self.arena.ready_slots(), *self.arena.retired_slots()]
+        }
         every = range(geometry.data_offset, geometry.total_bytes, BLOCK)
         self._free_offsets = deque(o for o in every if o not in taken)
         Path(self.socket_path).unlink(missing_ok=True)
@@ -276,7 +305,9 @@ class MiniMaster:
         slot = self.arena.find(digest)
         if slot >= 0:
             return slot, pb.TIER_LOCAL_MEMORY
-        return self._fill(digest, found.data[index * BLOCK : (index + 1) * BLOCK], meta_record.KIND_BLOCK), pb.TIER_ORIGIN
+        return self._fill(
+            digest, found.data[index * BLOCK : (index + 1) * BLOCK], meta_record.KIND_BLOCK
+        ), pb.TIER_ORIGIN
 
     def _on_fetch(self, client: _Client, request_id: int, fetch: pb.Fetch) -> None:
         info = self._info(client, request_id, fetch.name)
@@ -287,6 +318,9 @@ class MiniMaster:
             return
         self._send(client, request_id, object=info)
         if self.frozen_fetches:
+            return
+        if fetch.streaming and self.slow_fills:
+            self._begin_fill(client, request_id, fetch)
             return
         held = client.held.setdefault(request_id, [])
         last = min(fetch.first_block + fetch.block_count, -(-info.size // BLOCK))
@@ -310,6 +344,21 @@ class MiniMaster:
             else:
                 self._send(client, request_id, block_ready=ready)
         self._send(client, request_id, fetch_done=pb.FetchDone())
+
+    def _begin_fill(self, client: _Client, request_id: int, fetch: pb.Fetch) -> None:
+        found, index = self.objects[fetch.name], fetch.first_block
+        data = found.data[index * BLOCK : (index + 1) * BLOCK]
+        digest = names.block_digest(found.content_id, index)
+        slot = self.arena.lease(
+            digest, self._free_offsets.popleft(), BLOCK, len(data), meta_record.KIND_BLOCK
+        )
+        self.arena.hold(slot)
+        client.held.setdefault(request_id, []).append(slot)
+        self._filling.append((client, request_id, index, slot, data))
+        ready = pb.BlockReady(
+            block=index, slot=slot, generation=self.arena.generation(slot), length=len(data), filling=True, tier=pb.TIER_ORIGIN
+        )  # fmt: skip
+        self._send(client, request_id, block_ready=ready)
 
     def _on_release(self, client: _Client, request_id: int, _: pb.Release) -> None:
         self._release(client, request_id)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uvloop
-from mini_master import BLOCK, MiniMaster
+from tests.cashy.client.mini_master import BLOCK, MiniMaster
 
 import cashy
 from cashy.client.session import AsyncSession, FetchedBlock
@@ -83,7 +83,9 @@ def test_reads(run: Run, master: MiniMaster, data: bytes) -> None:
     run(work())
 
 
-def test_many_tasks_and_an_object_larger_than_memory(run: Run, make_master: Callable[..., MiniMaster]) -> None:
+def test_many_tasks_and_an_object_larger_than_memory(
+    run: Run, make_master: Callable[..., MiniMaster]
+) -> None:
     master = make_master(blocks=16, pin_blocks=8)
     data = master.put(NAME, 60 * BLOCK)
 
@@ -162,8 +164,7 @@ def test_a_fetch_gives_pinned_blocks(run: Run, master: MiniMaster, data: bytes, 
                 await fetch.meta()
         with pytest.raises(cashy.NoSuchObject):
             async with session.fetch("s3://bucket/none", 0, 1) as fetch:
-                async for _ in fetch:
-                    pass
+                await anext(fetch)
         await session.close()
 
     run(work())
@@ -187,7 +188,8 @@ def test_hits_of_a_session_need_no_message(run: Run, master: MiniMaster, data: b
         assert meta.version == '"1"'
         pin = session.pin(meta, 1)
         assert pin is not None
-        assert (pin.length, pin.view) == (BLOCK, data[BLOCK : 2 * BLOCK])
+        assert pin.length == BLOCK
+        assert pin.view == data[BLOCK : 2 * BLOCK]
         assert session.pin(meta, 5) is None
         await asyncio.sleep(0.05)
         assert [entry for entry in master.log[sent:] if entry != "release"] == []
@@ -266,9 +268,7 @@ def test_blocks_left_early_cancels_what_is_under_way(run: Run, master: MiniMaste
     run(work())
 
 
-def test_without_pins(
-    run: Run, master: MiniMaster, data: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_pins(run: Run, master: MiniMaster, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASHY_NO_PINS", "1")
 
     async def work() -> None:
@@ -280,5 +280,61 @@ def test_without_pins(
             for block in blocks:
                 assert block.is_complete
                 assert block.pin.view == data[block.index * BLOCK : (block.index + 1) * BLOCK]
+
+    run(work())
+
+
+def test_a_block_is_read_while_it_fills(run: Run, master: MiniMaster, data: bytes) -> None:
+    master.slow_fills = True
+
+    async def work() -> None:
+        session = await AsyncSession.connect(master.socket_path, program="test")
+        async with session.fetch(NAME, 2, 1, streaming=True) as fetch:
+            block = await anext(fetch)
+            assert (block.available, block.length, block.is_complete) == (0, BLOCK, False)
+            assert len(block.pin.view) == 0
+            waiting = asyncio.create_task(block.wait_beyond(0))
+            await asyncio.sleep(0.02)
+            assert not waiting.done()
+            master.grow(1000)
+            assert await waiting == 1000
+            assert block.pin.view == data[2 * BLOCK : 2 * BLOCK + 1000]
+            several = [asyncio.create_task(block.wait_beyond(1000)) for _ in range(3)]
+            await asyncio.sleep(0.02)
+            master.grow(BLOCK, complete=True)
+            assert await asyncio.gather(*several) == [BLOCK] * 3
+            with pytest.raises(StopAsyncIteration):
+                await anext(fetch)
+            assert block.is_complete
+        assert block.pin.view == data[2 * BLOCK : 3 * BLOCK]
+        meta = await session.stat(NAME)
+        assert session.pin(meta, 2) is not None
+        await session.close()
+
+    run(work())
+
+
+def test_a_fill_that_breaks_off_is_told_to_who_waits(run: Run, master: MiniMaster, data: bytes) -> None:
+    master.slow_fills = True
+
+    async def work() -> None:
+        session = await AsyncSession.connect(master.socket_path, program="test")
+        async with session.fetch(NAME, 0, 1, streaming=True) as fetch:
+            block = await anext(fetch)
+            master.grow(500)
+            assert await block.wait_beyond(0) == 500
+            waiting = asyncio.create_task(block.wait_beyond(500))
+            await asyncio.sleep(0.02)
+            master.abort_fills()
+            with pytest.raises(cashy.OriginTimeout, match="stopped"):
+                await waiting
+            assert block.pin.view == data[:500], "what had come is still held"
+            with pytest.raises(cashy.OriginTimeout):
+                await anext(fetch)
+        with pytest.raises(cashy.OriginTimeout):
+            await block.wait_beyond(500)
+        assert await session.stat(NAME, revalidate=True)
+        block.pin.release()
+        await session.close()
 
     run(work())

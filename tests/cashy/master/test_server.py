@@ -69,6 +69,12 @@ class RawClient:
         self.close()
 
 
+def send_forever(sock: socket.socket, data: bytes) -> None:
+    """Until the other side has had enough."""
+    for _ in range(3000):
+        sock.sendall(data)
+
+
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, int]]:
     """A host over a folder: (socket, folder, pid of the master)."""
@@ -177,7 +183,7 @@ def test_a_fetch_streams_object_blocks_done_and_holds_until_release(dev: tuple[P
     with RawClient(dev[0]) as client:
         client.hello()
         client.send(ClientFrame(request_id=7, fetch=Fetch(name="s3://b/x", first_block=0, block_count=100)))
-        kinds = []
+        kinds: list[str | None] = []
         while not kinds or kinds[-1] != "fetch_done":
             kinds.append(client.next().WhichOneof("body"))
         assert kinds == ["object", *["block_ready"] * 4, "fetch_done"]
@@ -191,7 +197,7 @@ def test_too_many_open_fetches_are_slowed_down(dev: tuple[Path, Path, int]) -> N
         client.hello()
         for number in range(100, 121):
             client.send(ClientFrame(request_id=number, fetch=Fetch(name="s3://b/x", block_count=1)))
-        seen = {}
+        seen: dict[int, str | None] = {}
         while len(seen) < 21:
             answer = client.next()
             if answer.WhichOneof("body") in ("fetch_done", "failure"):
@@ -207,8 +213,7 @@ def test_a_client_that_never_reads_is_dropped_and_others_are_served(dev: tuple[P
         frame = encode_frame(ClientFrame(request_id=1, status=Status()).SerializeToString())
         slow.socket.settimeout(5)
         with pytest.raises((BrokenPipeError, ConnectionResetError, TimeoutError)):
-            for _ in range(3000):
-                slow.socket.sendall(frame * 100)
+            send_forever(slow.socket, frame * 100)
         assert good.counters()["clients_dropped"] >= 1
 
 

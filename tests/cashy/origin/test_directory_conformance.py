@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cashy.origin import beneath
+from cashy.origin.base import Origin
 from cashy.origin.directory import DirectoryOrigin
 
 from .conformance import CHECKS, RUNNERS
@@ -18,7 +19,7 @@ class DirectoryPlace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.origin = DirectoryOrigin("directory", root, threads=3, read_timeout_s=30)
+        self.origin: Origin = DirectoryOrigin("directory", root, threads=3, read_timeout_s=30)
 
     def make_bucket(self, bucket: str) -> None:
         (self.root / bucket).mkdir(exist_ok=True)

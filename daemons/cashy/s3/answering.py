@@ -1,0 +1,194 @@
+"""Answers that have to wait: cold objects, and bodies of several blocks.
+
+Law: the head is written together with the first bytes of the body, so that whatever goes wrong before them is an S3 error with a code. From then on
+the length and the version are promised: if a block cannot be had, the connection is cut off. Never is a body filled up, and never
+is it continued with another version's bytes.
+
+A cold object costs one round trip: the fetch of the block with the first byte asked for brings the metadata too. Only HEAD and ``bytes=-n`` (whose
+first byte is not known without the size) ask for the metadata alone.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from cashy.client.meta import Meta
+from cashy.core.http_head import Request
+from cashy.core.s3_errors import S3Error
+from cashy.core.s3_request import ObjectRead
+from cashy.errors import CashyError, InternalError, NotConnected, VersionChanged
+from cashy.s3.block_stream import BlockStream
+from cashy.s3.limits import VERSION_RESTARTS_MAX
+from cashy.s3.session import Fetch
+
+if TYPE_CHECKING:
+    from cashy.s3.connection import S3Connection
+    from cashy.s3.worker import Plan
+
+__all__ = ["Answering"]
+
+# At most 18 digits: the start of a range that could be of an object, and fits the protocol's 64 bits.
+_RANGE_START = re.compile(rb"bytes=[ \t,]*([0-9]{1,18})-", re.IGNORECASE)
+_SUFFIX_RANGE = re.compile(rb"bytes=[ \t,]*-|bytes=[ \t,]*[0-9]{19}", re.IGNORECASE)
+
+
+class Answering:
+    """One request on its way through :meth:`run`, which never raises but when it is cancelled (the connection is lost)."""
+
+    def __init__(
+        self,
+        connection: S3Connection,
+        request: Request,
+        action: ObjectRead,
+        name: str,
+        request_id: str,
+        keep_alive: bool,
+    ) -> None:
+        self._connection = connection
+        self._worker = connection.worker
+        self._session = connection.worker.session
+        self._request = request
+        self._action = action
+        self._name = name
+        self._request_id = request_id
+        self._keep_alive = keep_alive
+        self._range = request.headers.get(b"range")
+        self._has_begun = False
+
+    async def run(self, meta: Meta | None) -> None:
+        """Answers, with the metadata if it is known."""
+        try:
+            await self._run_over_changes(meta)
+        except Exception as error:
+            if self._has_begun:
+                self._give_up(error)
+            else:
+                is_known = isinstance(error, (S3Error, CashyError))
+                keep_alive = self._keep_alive and is_known
+                self._connection.answer_error(error, self._request, self._request_id, keep_alive)
+
+    def _give_up(self, error: Exception) -> None:
+        self._connection.abort()
+        if isinstance(error, NotConnected) and self._connection not in self._worker.connections:
+            return  # its client has left, which is no failure
+        self._worker.counters["bodies_cut_off_total"] += 1
+        is_bug = not isinstance(error, CashyError)
+        self._worker.log.warning(
+            "answer cut off",
+            request_id=self._request_id,
+            reason=str(error),
+            exc_info=error if is_bug else None,
+        )
+
+    async def _run_over_changes(self, meta: Meta | None) -> None:
+        """Begins anew when the object was replaced before its first byte was sent."""
+        for _ in range(VERSION_RESTARTS_MAX):
+            try:
+                await self._answer(meta)
+                return
+            except VersionChanged:
+                if self._has_begun:
+                    raise
+                meta = None
+        await self._answer(None)
+
+    async def _answer(self, meta: Meta | None) -> None:
+        opened: Fetch | None = None
+        opened_index = -1
+        try:
+            if meta is None and self._needs_only_metadata():
+                self._worker.counters["misses_total"] += 1
+                meta = await self._session.stat(self._name, revalidate=True)
+            elif meta is None:
+                opened_index = self._first_block_guess()
+                opened = await self._open(opened_index)
+                meta = await opened.meta()
+            plan = self._worker.plan(self._request, self._action, meta, self._request_id, self._keep_alive)
+            if plan.start < plan.stop:
+                taken = opened if opened_index == plan.start // meta.block_bytes else None
+                if taken is not None:
+                    opened = None
+                await self._send(meta, plan, taken)
+        finally:
+            if opened is not None:
+                await opened.__aexit__(None, None, None)
+        if self._has_begun:
+            self._connection.finish_request(self._keep_alive)
+        else:
+            self._has_begun = True
+            self._connection.answer_bytes(plan.head, self._keep_alive)
+
+    def _needs_only_metadata(self) -> bool:
+        return self._action.is_head or (
+            self._range is not None and _SUFFIX_RANGE.match(self._range) is not None
+        )
+
+    def _first_block_guess(self) -> int:
+        match = _RANGE_START.match(self._range) if self._range is not None else None
+        return int(match[1]) // self._worker.block_bytes_guess if match else 0
+
+    async def _open(self, index: int) -> Fetch:
+        self._worker.counters["misses_total"] += 1
+        fetch = self._session.fetch(
+            self._name, index, 1, content_id=None, streaming=True, stream=self._stream
+        )
+        await fetch.__aenter__()
+        return fetch
+
+    @property
+    def _stream(self) -> int:
+        """Ranges on one connection may be a reader going through an object; a whole object is read ahead here already."""
+        return self._connection.number if self._range is not None else 0
+
+    async def _send(self, meta: Meta, plan: Plan, opened: Fetch | None) -> None:
+        block_bytes = meta.block_bytes
+        stream = BlockStream(
+            self._session,
+            meta,
+            plan.start // block_bytes,
+            (plan.stop - 1) // block_bytes,
+            opened=opened,
+            patience_s=self._worker.options.send_timeout_s,
+            stream=self._stream,
+            count_miss=self._count_miss,
+        )
+        try:
+            at = plan.start
+            while at < plan.stop:
+                index, low = divmod(at, block_bytes)
+                high = min(plan.stop - index * block_bytes, block_bytes)
+                await self._send_block(stream, plan, index, low, high)
+                at = index * block_bytes + high
+        finally:
+            await stream.close()
+
+    async def _send_block(self, stream: BlockStream, plan: Plan, index: int, low: int, high: int) -> None:
+        """Bytes ``low`` … ``high`` - 1 of a block, as they arrive."""
+        connection, sender = self._connection, self._connection.sender
+        connection.waiting()
+        block = await stream.take(index)
+        pin = block.pin
+        sender.adopt(pin)
+        try:
+            while low < high:
+                available = min(high, await block.wait_beyond(low))
+                view = pin.view[low:available]
+                if not view or len(view) != available - low:
+                    raise InternalError(f"block {index} of {self._name} is shorter than its object says")
+                head = b"" if self._has_begun else plan.head
+                self._has_begun = True
+                sender.write_pinned(head, view)
+                self._worker.counters["bytes_sent_total"] += len(view)
+                if head:
+                    await stream.begun(index)
+                low = available
+                connection.sending()
+                await sender.drained()
+                connection.waiting()
+        finally:
+            sender.finish(pin)
+        await stream.finish(index)
+
+    def _count_miss(self) -> None:
+        self._worker.counters["misses_total"] += 1

@@ -1,0 +1,345 @@
+"""One connection of an S3 client: requests in order, one at a time, each within its time.
+
+Law: no client costs more than its bounds, whatever it sends or does not read. Bytes are parsed in small steps, and what a client pipelines
+beyond one waits unparsed, with reading paused, until the answers before it have left. Each state has a deadline: a head must be complete in
+time from its first byte, an idle connection ends, a reader without progress is cut off (only then are its blocks let go:
+:mod:`cashy.s3.send`). While the answer waits for the daemon, the deadlines are the daemon's.
+
+A hit on one block is answered from within ``buffer_updated``, without a task; everything else runs in one task per request
+(:mod:`cashy.s3.answering`). After an error that leaves the framing unsure the connection ends, and lingers a moment: closing with unread bytes
+would reset it and destroy the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from enum import Enum, auto
+from math import inf
+from typing import Any, cast
+
+from cashy.client.meta import Meta
+from cashy.core.http_head import Request, RequestReader
+from cashy.core.s3_errors import S3Error
+from cashy.errors import CashyError, InternalError
+from cashy.s3.answering import Answering
+from cashy.s3.limits import (
+    COPY_BYTES_MAX,
+    LINGER_BYTES_MAX,
+    LINGER_S,
+    OUTGOING_BYTES_MAX,
+    PARSE_STEP_BYTES,
+    REFUSED_MAX,
+)
+from cashy.s3.send import PinnedSender
+from cashy.s3.session import Pin
+from cashy.s3.worker import Plan, Worker
+
+__all__ = ["Phase", "S3Connection"]
+
+# A reader's progress is looked at this many times within its time limit.
+_PROGRESS_LOOKS = 4
+
+
+class Phase(Enum):
+    """What a connection waits for."""
+
+    IDLE = auto()  # the first byte of a request
+    HEAD = auto()  # the rest of one
+    DAEMON = auto()  # the daemon: no deadline of ours
+    SENDING = auto()  # its client to read
+    LINGER = auto()  # its client to notice the end
+
+
+class S3Connection(asyncio.BufferedProtocol):
+    """The protocol of one connection; ``worker`` is shared by all."""
+
+    sender: PinnedSender
+    transport: asyncio.Transport
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.number = next(worker.connection_numbers)
+        self.deadline = inf
+        self.phase = Phase.IDLE
+        self._reader = RequestReader()
+        self._pending: bytes | memoryview = b""
+        self._is_busy = False
+        self._is_reading_paused = False
+        self._is_last_request = False
+        self._task: asyncio.Task[None] | None = None
+        self._lingered_bytes = 0
+        self._unsent_bytes = 0
+        self._progress_at = 0.0
+
+    # ------------------------------------------------------------ called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
+        transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
+        worker = self.worker
+        self.transport = transport
+        self.sender = PinnedSender(transport, worker.loop)
+        over = worker.joined(self)
+        if over > REFUSED_MAX:
+            transport.abort()
+        elif over > 0 or worker.is_stopping:
+            worker.counters["connections_refused_total"] += 1
+            self._end_with_error(S3Error("SlowDown"))
+        else:
+            self._enter(Phase.IDLE)
+
+    def get_buffer(self, size_hint: int) -> memoryview:  # noqa: D102
+        return self.worker.receive_buffer
+
+    def buffer_updated(self, byte_count: int) -> None:  # noqa: D102
+        received = self.worker.receive_buffer[:byte_count]
+        if self.phase is Phase.LINGER:
+            self._lingered_bytes += byte_count
+            if self._lingered_bytes > LINGER_BYTES_MAX:
+                self.abort()
+        elif self._is_busy or self._pending:
+            self._pending = bytes(self._pending) + received
+            self._pause_reading()
+        else:
+            self._consume(received)
+
+    def eof_received(self) -> bool:  # noqa: D102
+        # A client may close its half and still read; one that is gone shows itself when we write.
+        self._is_last_request = True
+        return self._is_busy
+
+    def pause_writing(self) -> None:  # noqa: D102
+        self.sender.paused()
+
+    def resume_writing(self) -> None:  # noqa: D102
+        self.sender.resumed()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: D102
+        self.deadline = inf
+        self.worker.left(self)
+        self.sender.lost()
+        if self._task is not None:
+            self._task.cancel()
+        self._pending = b""
+
+    # ------------------------------------------------------------ requests
+
+    def _consume(self, data: bytes | memoryview) -> None:
+        reader = self._reader
+        at = 0
+        while at < len(data) and not reader.is_over:
+            reader.feed(data[at : at + PARSE_STEP_BYTES])
+            at += PARSE_STEP_BYTES
+            self._serve_parsed()
+            if self._is_busy:
+                if at < len(data) and not reader.is_over:
+                    self._pending = bytes(data[at:])
+                    self._pause_reading()
+                return
+        if self.phase is Phase.IDLE and reader.in_request:
+            self._enter(Phase.HEAD)
+
+    def _serve_parsed(self) -> None:
+        reader = self._reader
+        while not self._is_busy and self.phase is not Phase.LINGER:
+            if reader.requests:
+                self._serve(reader.requests.popleft())
+            elif reader.error is not None:
+                self._end_with_error(reader.error)
+            else:
+                return
+
+    def _serve(self, request: Request) -> None:
+        worker = self.worker
+        worker.counters["requests_total"] += 1
+        keep_alive = request.keep_alive and not self._is_last_request and not worker.is_stopping
+        request_id = worker.next_request_id()
+        try:
+            action = worker.admit(request)
+            name = f"s3://{action.bucket}/{action.key}"
+            meta = worker.session.lookup(name)
+            if meta is not None:
+                plan = worker.plan(request, action, meta, request_id, keep_alive)
+                if self._answer_hit(meta, plan, keep_alive):
+                    return
+            answering = Answering(self, request, action, name, request_id, keep_alive)
+            self._start(answering.run(meta))
+        except (S3Error, CashyError) as error:
+            self.answer_error(error, request, request_id, keep_alive)
+        except Exception as error:  # a bug must not take other clients' worker with it
+            self.answer_error(error, request, request_id, keep_alive=False)
+
+    def _answer_hit(self, meta: Meta, plan: Plan, keep_alive: bool) -> bool:
+        """Answers at once if all bytes lie in one block that is here."""
+        start, stop = plan.start, plan.stop
+        if start == stop:
+            self.worker.counters["hits_total"] += 1
+            self.answer_bytes(plan.head, keep_alive)
+            return True
+        index, low = divmod(start, meta.block_bytes)
+        if stop > (index + 1) * meta.block_bytes:
+            return False
+        pin = self.worker.session.pin(meta, index)
+        if pin is None:
+            return False
+        self.worker.counters["hits_total"] += 1
+        self.worker.counters["bytes_sent_total"] += stop - start
+        view = pin.view[low : low + stop - start]
+        if len(view) != stop - start:
+            pin.release()
+            raise InternalError(f"block {index} of {meta.name} is shorter than its object says")
+        if stop - start <= COPY_BYTES_MAX:
+            answer = b"".join((plan.head, view))
+            pin.release()
+            self.answer_bytes(answer, keep_alive)
+        else:
+            self._answer_pinned(plan.head, view, pin, keep_alive)
+        return True
+
+    def _answer_pinned(self, head: bytes, view: memoryview, pin: Pin, keep_alive: bool) -> None:
+        sender = self.sender
+        sender.adopt(pin)
+        sender.write_pinned(head, view)
+        sender.finish(pin)
+        self._is_busy = True
+        self.sending()
+        sender.when_drained(lambda: self.finish_request(keep_alive))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._is_busy = True
+        self.waiting()
+        self._task = self.worker.start_task(work)
+
+    # ------------------------------------------------------------ answers
+
+    def answer_bytes(self, answer: bytes, keep_alive: bool) -> None:
+        """Writes a whole answer of our own bytes and ends the request."""
+        sender = self.sender
+        sender.write(answer)
+        if sender.unsent_bytes > OUTGOING_BYTES_MAX:
+            self._is_busy = True
+            self.sending()
+            sender.when_drained(lambda: self.finish_request(keep_alive))
+        elif self._is_busy:
+            self.finish_request(keep_alive)
+        else:
+            self._settle(keep_alive)
+
+    def answer_error(self, error: Exception, request: Request, request_id: str, keep_alive: bool) -> None:
+        """Answers with what ``error`` means to an S3 client; to be called before any byte of the answer was written."""
+        answer = self.worker.error_answer(error, request, request_id, keep_alive=keep_alive)
+        if keep_alive:
+            self.answer_bytes(answer, keep_alive)
+        else:
+            self._end_with(answer)
+
+    def finish_request(self, keep_alive: bool) -> None:
+        """The answer has left, or nearly: goes on with the next request."""
+        self._task = None
+        self._is_busy = False
+        self._settle(keep_alive)
+        if self.phase is Phase.LINGER or self.transport.is_closing():
+            return
+        self._serve_parsed()
+        if not self._is_busy and self._pending:
+            pending, self._pending = self._pending, b""
+            self._consume(pending)
+        if not self._is_busy and self._is_reading_paused and not self.transport.is_closing():
+            self._is_reading_paused = False
+            self.transport.resume_reading()
+
+    def _settle(self, keep_alive: bool) -> None:
+        if not keep_alive or self._is_last_request:
+            self._pending = b""
+            self._enter(Phase.SENDING)
+            self.transport.close()  # after what was written
+        else:
+            self._enter(Phase.HEAD if self._reader.in_request else Phase.IDLE)
+
+    def _end_with_error(self, error: S3Error) -> None:
+        request_id = self.worker.next_request_id()
+        self._end_with(self.worker.error_answer(error, None, request_id, keep_alive=False))
+
+    def _end_with(self, answer: bytes) -> None:
+        """Sends a last answer, reads on for a moment what the client is still sending, and closes."""
+        self._task = None
+        self._is_busy = False
+        self._pending = b""
+        self._reader.requests.clear()
+        self.sender.write(answer)
+        self._enter(Phase.LINGER)
+        if self.transport.is_closing():
+            return
+        self.transport.write_eof()
+        if self._is_reading_paused:
+            self._is_reading_paused = False
+            self.transport.resume_reading()
+
+    # ------------------------------------------------------------ time
+
+    def waiting(self) -> None:
+        """The answer waits for the daemon."""
+        self._enter(Phase.DAEMON)
+
+    def sending(self) -> None:
+        """The answer waits for its client."""
+        self._enter(Phase.SENDING)
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        options, now = self.worker.options, self.worker.loop.time()
+        if phase is Phase.IDLE:
+            self.deadline = now + options.idle_timeout_s
+        elif phase is Phase.SENDING:
+            self._progress_at = now
+            self._unsent_bytes = self.sender.unsent_bytes
+            self.deadline = now + options.send_timeout_s / _PROGRESS_LOOKS
+        elif phase is Phase.HEAD:
+            self.deadline = now + options.head_timeout_s
+        else:
+            self.deadline = now + LINGER_S if phase is Phase.LINGER else inf
+
+    def on_deadline(self, now: float) -> None:
+        """Called by the worker's sweep when :attr:`deadline` has passed."""
+        if self.phase is Phase.SENDING:
+            self._look_at_progress(now)
+        elif self.phase is Phase.HEAD:
+            self.worker.counters["timeouts_head_total"] += 1
+            self._end_with_error(S3Error("RequestTimeout"))
+        elif self.phase is Phase.IDLE and not self.sender.unsent_bytes:
+            self.worker.counters["timeouts_idle_total"] += 1
+            self.deadline = inf
+            self.transport.close()
+        else:
+            self.abort()
+
+    def _look_at_progress(self, now: float) -> None:
+        unsent_bytes = self.sender.unsent_bytes
+        timeout_s = self.worker.options.send_timeout_s
+        if unsent_bytes != self._unsent_bytes:
+            self._unsent_bytes = unsent_bytes
+            self._progress_at = now
+        if now - self._progress_at >= timeout_s:
+            self.worker.counters["timeouts_send_total"] += 1
+            self.abort()
+        else:
+            self.deadline = min(now + timeout_s / _PROGRESS_LOOKS, self._progress_at + timeout_s)
+
+    # ------------------------------------------------------------ the end
+
+    def stop_when_idle(self) -> None:
+        """The worker stops: this request is the last."""
+        self._is_last_request = True
+        if not self._is_busy and self.phase is not Phase.LINGER:
+            self._enter(Phase.SENDING)
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Cuts the connection off; what was not sent is lost, and pins are released once the loop says so."""
+        self.deadline = inf
+        self.transport.abort()
+
+    def _pause_reading(self) -> None:
+        if not self._is_reading_paused and not self.transport.is_closing():
+            self._is_reading_paused = True
+            self.transport.pause_reading()

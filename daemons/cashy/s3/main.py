@@ -1,0 +1,142 @@
+"""``cashy s3``: one worker process, from its settings to its end.
+
+Several workers share one address (SO_REUSEPORT: the kernel deals connections out), or take over a supervisor's listening sockets. At SIGTERM a worker
+stops accepting, ends the answers under way, and leaves; nothing of it needs cleaning up, since what it holds dies with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import socket
+from collections.abc import Callable, Sequence
+
+import uvloop
+
+from cashy.client.session import AsyncSession
+from cashy.errors import ConfigError
+from cashy.log import get_logger
+from cashy.notify import listen_sockets, notify
+from cashy.s3.connection import S3Connection
+from cashy.s3.credentials import Credentials, load_credentials
+from cashy.s3.limits import LISTEN_BACKLOG, STOP_GRACE_S
+from cashy.s3.session import Session
+from cashy.s3.worker import Worker, WorkerOptions
+from cashy.settings import Settings
+
+__all__ = ["format_address", "open_listener", "run", "serve"]
+
+# Descriptors that are not connections: arena, pin table, sockets, standard streams, the loop's own.
+_OTHER_DESCRIPTORS = 64
+
+
+def run(settings: Settings) -> int:
+    """Runs a worker until SIGTERM or SIGINT; gives the exit status. Raises CashyError if it cannot begin."""
+    credentials = load_credentials(settings.s3.credentials, anonymous=settings.s3.anonymous)
+    options = WorkerOptions(
+        connections_max=_allow_connections(settings.s3.connections_max),
+        head_timeout_s=settings.s3.head_timeout_s,
+        idle_timeout_s=settings.s3.idle_timeout_s,
+        send_timeout_s=settings.s3.send_timeout_s,
+        regions=frozenset([settings.s3.region] if settings.s3.region else []),
+    )
+    listeners = listen_sockets() or [open_listener(settings.s3.listen.host, settings.s3.listen.port)]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run_until_signal(str(settings.instance.socket), listeners, credentials, options))
+    return 0
+
+
+async def _run_until_signal(
+    socket_path: str, listeners: Sequence[socket.socket], credentials: Credentials, options: WorkerOptions
+) -> None:
+    log = get_logger(program="cashy s3")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if not len(credentials) and not credentials.anonymous:
+        log.warning("no request can be allowed: there are no credentials, and anonymous reads are off")
+
+    def ready(address: str) -> None:
+        log.info("serving S3", address=address, keys=len(credentials), anonymous=credentials.anonymous)
+        notify(READY="1", X_CASHY_S3=address, STATUS=f"serving S3 on {address}")
+
+    session = await AsyncSession.connect(socket_path, program="cashy s3")
+    try:
+        worker = await serve(session, listeners, credentials, options, ready=ready, stop=stop)
+        log.info("stopped", **worker.counters)
+    finally:
+        await session.close()
+
+
+async def serve(
+    session: Session,
+    listeners: Sequence[socket.socket],
+    credentials: Credentials,
+    options: WorkerOptions,
+    *,
+    ready: Callable[[str], None],
+    stop: asyncio.Event,
+    grace_s: float = STOP_GRACE_S,
+) -> Worker:
+    """Serves S3 on ``listeners`` until ``stop`` is set; ``ready`` is told ``HOST:PORT`` of the first. Closes the listeners, not the session."""
+    loop = asyncio.get_running_loop()
+    worker = Worker(session, credentials, options)
+    servers = [
+        await loop.create_server(lambda: S3Connection(worker), sock=listener, backlog=LISTEN_BACKLOG)
+        for listener in listeners
+    ]
+    try:
+        ready(format_address(servers[0].sockets[0].getsockname()))
+        await stop.wait()
+    finally:
+        notify(STOPPING="1")
+        for server in servers:
+            server.close()
+        await worker.stop(grace_s)
+    return worker
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    """Binds ``host`` (a name or an address) and ``port`` (0: any free one), shared with other workers. Raises ConfigError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return listener
+
+
+def format_address(address: tuple[str, int] | tuple[str, int, int, int]) -> str:
+    """``HOST:PORT`` of a socket's address, IPv6 in brackets."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _allow_connections(wanted: int) -> int:
+    """Raises this process's limit of descriptors as far as needed and allowed; gives how many connections that leaves."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = wanted + _OTHER_DESCRIPTORS
+    if soft < need:
+        soft = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    allowed = min(wanted, soft - _OTHER_DESCRIPTORS)
+    if allowed < wanted:
+        get_logger(program="cashy s3").warning(
+            "fewer connections than configured: the limit of open files is too low",
+            connections_max=allowed,
+            configured=wanted,
+            limit_of_open_files=soft,
+        )
+    return allowed

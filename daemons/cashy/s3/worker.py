@@ -1,0 +1,248 @@
+"""What all connections of one S3 worker share, and the decisions about one request that need no waiting.
+
+Law: :meth:`Worker.admit` comes before anything else is learnt about an object: who is not allowed gets the same answer whether it exists or not. The
+heads of objects are rendered once per version and kept under the very metadata object that shared memory gave, so that new
+metadata of the same content (S3's copy onto itself) is never answered with old headers.
+
+Errors of the inside (paths, endpoints) go to the log with the request's id; the client gets S3's words (:mod:`cashy.core.s3_errors`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from cashy.client.meta import Meta
+from cashy.core.conditions import CONDITIONAL_HEADERS, evaluate_conditions, range_applies
+from cashy.core.http_head import Request
+from cashy.core.ranges import ByteRange, InvalidRange, parse_range
+from cashy.core.s3_errors import S3Error, s3_error_of
+from cashy.core.s3_request import ObjectRead, classify
+from cashy.core.s3_response import (
+    RenderedObject,
+    common_headers,
+    error_answer,
+    not_modified_head,
+    object_head,
+    render_object,
+    with_overrides,
+)
+from cashy.core.sigv4 import authenticate
+from cashy.errors import CashyError, VersionChanged
+from cashy.log import get_logger
+from cashy.s3.credentials import Credentials
+from cashy.s3.limits import (
+    BLOCK_BYTES_GUESS,
+    RECEIVE_BUFFER_BYTES,
+    RENDERED_HEADS_MAX,
+    SWEEP_INTERVAL_S,
+)
+from cashy.s3.session import Session
+
+if TYPE_CHECKING:
+    from cashy.s3.connection import S3Connection
+
+__all__ = ["Plan", "Worker", "WorkerOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What an operator may change; see ``[s3]`` in ``cashy.settings``. ``regions`` empty: any."""
+
+    connections_max: int = 4096
+    head_timeout_s: float = 10.0
+    idle_timeout_s: float = 75.0
+    send_timeout_s: float = 30.0
+    regions: frozenset[str] = frozenset()
+
+
+class Plan:
+    """How one request about a known object is answered: its head, and bytes ``start`` … ``stop`` - 1 of the object."""
+
+    __slots__ = ("head", "start", "stop")
+
+    def __init__(self, head: bytes, start: int, stop: int) -> None:
+        self.head = head
+        self.start = start
+        self.stop = stop
+
+
+class Worker:
+    """State of one worker; all calls on its loop's thread."""
+
+    def __init__(self, session: Session, credentials: Credentials, options: WorkerOptions) -> None:
+        self.session = session
+        self.credentials = credentials
+        self.options = options
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[S3Connection] = set()
+        self.connection_numbers = count(1)
+        self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self.counters: Counter[str] = Counter()
+        self.is_stopping = False
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.block_bytes_guess = BLOCK_BYTES_GUESS
+        self.log: Any = get_logger(program="cashy s3")
+        self._rendered: OrderedDict[bytes, tuple[Meta, RenderedObject]] = OrderedDict()
+        self._request_numbers = count(secrets.randbits(32) << 24)
+        self._sweep = self.loop.call_later(SWEEP_INTERVAL_S, self._sweep_deadlines)
+
+    # ------------------------------------------------------------ one request
+
+    def next_request_id(self) -> str:
+        """16 hexadecimal digits, different for every answer of this worker."""
+        return f"{next(self._request_numbers):016X}"
+
+    def admit(self, request: Request) -> ObjectRead:
+        """Who asks, for what, and may they? Raises :class:`S3Error`."""
+        key_id = authenticate(
+            request.method,
+            request.path,
+            request.query,
+            request.headers,
+            now_s=time.time(),
+            secret_of=self.credentials.secret_of,
+            regions=self.options.regions,
+            body_sha256=request.body_sha256,
+        )
+        if b"x-amz-security-token" in request.headers or b"X-Amz-Security-Token=" in request.query:
+            raise S3Error(
+                "InvalidToken"
+            )  # the keys here are static: what the token promises cannot be checked
+        action = classify(request)
+        right = "read" if isinstance(action, ObjectRead) else action.right
+        if not self.credentials.authorise(key_id, action.bucket, right):
+            raise S3Error("AccessDenied")
+        if not isinstance(action, ObjectRead):
+            raise S3Error(
+                "NotImplemented", "This operation is not implemented; GetObject and HeadObject are."
+            )
+        return action
+
+    def plan(
+        self, request: Request, action: ObjectRead, meta: Meta, request_id: str, keep_alive: bool
+    ) -> Plan:
+        """How to answer, from the object's metadata. Raises :class:`S3Error` (412), :class:`InvalidRange` (416)."""
+        rendered = self._render(meta)
+        headers = request.headers
+        if action.overrides:
+            rendered = with_overrides(rendered, action.overrides)
+        common = common_headers(request_id, int(time.time()), keep_alive=keep_alive)
+        if any(name in headers for name in CONDITIONAL_HEADERS):
+            status = evaluate_conditions(headers, rendered.etag, rendered.last_modified_s)
+            if status == 304:
+                return Plan(not_modified_head(rendered, common), 0, 0)
+            if status == 412:
+                raise S3Error("PreconditionFailed")
+        byte_range = self._range(headers, rendered)
+        wants_checksums = headers.get(b"x-amz-checksum-mode", b"").upper() == b"ENABLED"
+        head = object_head(rendered, byte_range, common, wants_checksums=wants_checksums)
+        if action.is_head:
+            return Plan(head, 0, 0)
+        if byte_range is None:
+            return Plan(head, 0, meta.size_bytes)
+        return Plan(head, byte_range.start, byte_range.stop)
+
+    def _range(self, headers: dict[bytes, bytes], rendered: RenderedObject) -> ByteRange | None:
+        field = headers.get(b"range")
+        if field is None or not range_applies(
+            headers.get(b"if-range"), rendered.etag, rendered.last_modified_s
+        ):
+            return None
+        return parse_range(field.decode("latin-1"), rendered.size_bytes)
+
+    def _render(self, meta: Meta) -> RenderedObject:
+        key = meta.content_id
+        known = self._rendered.get(key)
+        if known is not None and known[0] is meta:
+            self._rendered.move_to_end(key)
+            return known[1]
+        self.block_bytes_guess = meta.block_bytes
+        rendered = render_object(meta)
+        self._rendered[key] = (meta, rendered)
+        if len(self._rendered) > RENDERED_HEADS_MAX:
+            self._rendered.popitem(last=False)
+        return rendered
+
+    def error_answer(
+        self, error: Exception, request: Request | None, request_id: str, *, keep_alive: bool
+    ) -> bytes:
+        """The whole answer that ``error`` means. What is nobody's fault but ours is logged."""
+        size_bytes = error.size_bytes if isinstance(error, InvalidRange) else None
+        s3_error = self._as_s3_error(error, request_id)
+        self.counters[f"errors_{s3_error.code}"] += 1
+        path = request.path.decode("latin-1") if request is not None else "/"
+        return error_answer(
+            s3_error,
+            resource=path,
+            request_id=request_id,
+            common=common_headers(request_id, int(time.time()), keep_alive=keep_alive),
+            is_head=request is not None and request.method == b"HEAD",
+            size_bytes=size_bytes,
+        )
+
+    def _as_s3_error(self, error: Exception, request_id: str) -> S3Error:
+        if isinstance(error, S3Error):
+            return error
+        if isinstance(error, InvalidRange):
+            return S3Error("InvalidRange")
+        if not isinstance(error, CashyError):
+            self.log.error("request failed: a bug", request_id=request_id, exc_info=error)
+            return S3Error("InternalError")
+        s3_error = s3_error_of(error)
+        if s3_error.status >= 500 and not isinstance(error, VersionChanged):
+            self.log.warning(
+                "request failed", request_id=request_id, code=s3_error.code, reason=error.message
+            )
+        return s3_error
+
+    def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs what one request waits for; :meth:`stop` waits for it."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # ------------------------------------------------------------ all connections
+
+    def joined(self, connection: S3Connection) -> int:
+        """A connection was made; gives how many there are over the limit (negative: under it)."""
+        self.connections.add(connection)
+        self._all_gone.clear()
+        self.counters["connections_total"] += 1
+        return len(self.connections) - self.options.connections_max
+
+    def left(self, connection: S3Connection) -> None:
+        """A connection was lost."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._all_gone.set()
+
+    def _sweep_deadlines(self) -> None:
+        now = self.loop.time()
+        for connection in [one for one in self.connections if one.deadline <= now]:
+            connection.on_deadline(now)
+        self._sweep = self.loop.call_later(SWEEP_INTERVAL_S, self._sweep_deadlines)
+
+    async def stop(self, grace_s: float) -> None:
+        """Lets answers under way end for ``grace_s`` seconds, then cuts them off. No new connection must come any more."""
+        self.is_stopping = True
+        for connection in list(self.connections):
+            connection.stop_when_idle()
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._all_gone.wait()
+        except TimeoutError:
+            for connection in list(self.connections):
+                connection.abort()
+            await self._all_gone.wait()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._sweep.cancel()

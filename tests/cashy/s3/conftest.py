@@ -1,0 +1,152 @@
+"""A worker on its own loop in a thread, and clients of it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import boto3
+import botocore.config
+import pytest
+import uvloop
+
+from cashy.s3.credentials import Credentials, Key
+from cashy.s3.main import open_listener, serve
+from cashy.s3.worker import Worker, WorkerOptions
+from tests.cashy.s3.memory_session import MemorySession
+
+KEY = Key("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+NARROW_KEY = Key("AKIDNARROW", "narrow-secret", ("data-*",))
+
+T = TypeVar("T")
+
+
+class Running:
+    """A worker that serves."""
+
+    def __init__(self, session: MemorySession, options: WorkerOptions, *, anonymous: bool) -> None:
+        self.session = session
+        self.worker: Worker | None = None
+        self._credentials = Credentials([KEY, NARROW_KEY], anonymous=anonymous)
+        self._options = options
+        self._address: Future[str] = Future()
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run)
+        self._stop = asyncio.Event()
+
+    def start(self) -> None:
+        self._thread.start()
+        self.host, _, port = self._address.result(20).rpartition(":")
+        self.port = int(port)
+        self.url = f"http://{self.host}:{self.port}"
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except BaseException as error:
+            if not self._address.done():
+                self._address.set_exception(error)
+            raise
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        listener = open_listener("127.0.0.1", 0)
+        self.worker = await serve(
+            self.session, [listener], self._credentials, self._options,
+            ready=self._address.set_result, stop=self._stop, grace_s=2,
+        )  # fmt: skip
+
+    def on_loop(self, call: Callable[..., T], *args: Any) -> T:
+        """Runs a function on the worker's thread."""
+
+        async def do() -> T:
+            return call(*args)
+
+        return asyncio.run_coroutine_threadsafe(do(), self._loop).result(20)
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def client(self, key: Key = KEY, **config: Any) -> Any:
+        """boto3, without retries: an error is to be seen."""
+        return boto3.client(
+            "s3", endpoint_url=self.url, region_name="eu-west-3",
+            aws_access_key_id=key.key_id, aws_secret_access_key=key.secret,
+            config=botocore.config.Config(
+                retries={"max_attempts": 0, "mode": "standard"}, s3={"addressing_style": "path"}, **config
+            ),
+        )  # fmt: skip
+
+    def connect(self, *, receive_buffer_bytes: int = 0) -> socket.socket:
+        raw = socket.socket()
+        if receive_buffer_bytes:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        raw.settimeout(20)
+        raw.connect((self.host, self.port))
+        return raw
+
+    def exchange(self, data: bytes) -> bytes:
+        """Sends bytes and gives everything that comes until the worker closes."""
+        with self.connect() as raw:
+            try:
+                raw.sendall(data)
+            except (ConnectionResetError, BrokenPipeError):
+                pass  # it had enough; its answer is still to be read
+            return receive_all(raw)
+
+
+def receive_all(raw: socket.socket) -> bytes:
+    received = bytearray()
+    while chunk := raw.recv(1 << 20):
+        received += chunk
+    return bytes(received)
+
+
+def receive_answer(raw: socket.socket, *, has_body: bool = True) -> tuple[int, dict[str, str], bytes]:
+    """One HTTP answer with a Content-Length."""
+    data = bytearray()
+    while b"\r\n\r\n" not in data:
+        chunk = raw.recv(65536)
+        assert chunk, f"closed within a head: {bytes(data)!r}"
+        data += chunk
+    head, _, body = bytes(data).partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+    rest = bytearray(body)
+    while has_body and len(rest) < int(headers["content-length"]):
+        chunk = raw.recv(1 << 20)
+        assert chunk, "closed within a body"
+        rest += chunk
+    return int(lines[0].split()[1]), headers, bytes(rest)
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts workers: ``start(session, anonymous=True, idle_timeout_s=…)``."""
+    started: list[Running] = []
+
+    def do(session: MemorySession, *, anonymous: bool = True, **options: Any) -> Running:
+        running = Running(session, WorkerOptions(**options), anonymous=anonymous)
+        started.append(running)
+        running.start()
+        return running
+
+    yield do
+    for running in started:
+        running.stop()
+        worker = running.worker
+        assert worker is not None
+        assert not worker.connections
+        assert running.session.open_fetches == 0, "a fetch was never left"
+        assert running.session.pinned == 0, "a pin was never released"
