@@ -26,13 +26,40 @@ SILENCE_S = 30.0
 
 
 class _Connection:
-    __slots__ = ("left", "seen", "socket")
+    """An open connection: ``left`` body bytes of the answer are still to come, ``seen`` is the part of a head that came alone."""
+
+    __slots__ = ("left", "receive_into", "seen", "send", "socket")
 
     def __init__(self, host: str, port: int) -> None:
         self.socket = socket.create_connection((host, port), timeout=SILENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A timeout would cost a poll(2) before every call; epoll says when there is something, and a request fits the send buffer.
+        self.socket.settimeout(None)
+        self.receive_into = self.socket.recv_into
+        self.send = self.socket.send
         self.left = 0
         self.seen = b""
+
+    def take(self, buffer: bytearray, count: int) -> int:
+        """``count`` bytes have come into ``buffer``; returns how many of them are body."""
+        if self.left:
+            self.left -= count
+            return count
+        head_end = buffer.find(b"\r\n\r\n", 0, count)
+        if head_end < 0 or self.seen:
+            return self._take_in_pieces(bytes(buffer[:count]))
+        body = count - head_end - 4
+        self.left = _body_length(bytes(buffer[: head_end + 2])) - body
+        return body
+
+    def _take_in_pieces(self, piece: bytes) -> int:
+        self.seen += piece
+        head, found, body = self.seen.partition(b"\r\n\r\n")
+        if not found:
+            return 0
+        self.seen = b""
+        self.left = _body_length(head + b"\r\n") - len(body)
+        return len(body)
 
 
 class LoadError(Exception):
@@ -53,62 +80,46 @@ def replay(
     host: str, port: int, requests: Iterator[bytes], *, connections: int, buffer_bytes: int
 ) -> tuple[float, int]:
     """Sends all requests, one at a time per connection; returns the seconds it took and the body bytes that came."""
-    buffer = bytearray(buffer_bytes)
-    poll = select.epoll()
     opened: dict[int, _Connection] = {}
-    received = 0
     try:
         for _ in range(connections):
             made = _Connection(host, port)
             opened[made.socket.fileno()] = made
-            poll.register(made.socket, select.EPOLLIN)
-        busy = 0
-        started = time.perf_counter()
+        return _exchange(opened, requests, bytearray(buffer_bytes))
+    finally:
         for connection in opened.values():
-            request = next(requests, None)
-            if request is not None:
-                connection.socket.sendall(request)
-                busy += 1
+            connection.socket.close()
+
+
+def _exchange(
+    opened: dict[int, _Connection], requests: Iterator[bytes], buffer: bytearray
+) -> tuple[float, int]:
+    received = busy = 0
+    with select.epoll() as poll:
+        for fd in opened:
+            poll.register(fd, select.EPOLLIN)
+        started = time.perf_counter()
+        for connection, request in zip(opened.values(), requests, strict=False):
+            connection.send(request)
+            busy += 1
         while busy:
             events = poll.poll(SILENCE_S)
             if not events:
                 raise LoadError(f"nothing arrived for {SILENCE_S:.0f} s")
             for fd, _ in events:
                 connection = opened[fd]
-                count = connection.socket.recv_into(buffer)
+                count = connection.receive_into(buffer)
                 if not count:
                     raise LoadError("the server closed a connection")
-                if connection.left:
-                    connection.left -= count
-                    received += count
+                received += connection.take(buffer, count)
+                if connection.left or connection.seen:
+                    continue
+                request = next(requests, b"")
+                if request:
+                    connection.send(request)
                 else:
-                    head_end = buffer.find(b"\r\n\r\n", 0, count)
-                    if connection.seen or head_end < 0:  # the head came in pieces
-                        connection.seen += buffer[:count]
-                        head_end = connection.seen.find(b"\r\n\r\n")
-                        if head_end < 0:
-                            continue
-                        head, count, connection.seen = (
-                            connection.seen[: head_end + 2],
-                            len(connection.seen),
-                            b"",
-                        )
-                    else:
-                        head = bytes(buffer[: head_end + 2])
-                    body = count - head_end - 4
-                    connection.left = _body_length(head) - body
-                    received += body
-                if not connection.left:
-                    request = next(requests, None)
-                    if request is None:
-                        busy -= 1
-                    else:
-                        connection.socket.sendall(request)
+                    busy -= 1
         return time.perf_counter() - started, received
-    finally:
-        poll.close()
-        for connection in opened.values():
-            connection.socket.close()
 
 
 def _fetch(connection: socket.socket, request: bytes, buffer: bytearray) -> tuple[str, float, float, int]:

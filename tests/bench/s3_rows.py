@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from tests.system.harness import KEY, SECRET, s3_client
@@ -29,10 +30,15 @@ class Side:
     keys: list[str]
     pid: int
 
+    #: Share of its core that the server used in each run; well below 1 means that the generator was what limited.
+    busy: list[float] = field(default_factory=list)
+
     def requests_per_s(self, count: int) -> float:
         """Requests answered per second, each a different one."""
         self.load.prepare(self.keys, count)
+        before = cpu_seconds(self.pid)
         seconds, _ = self.load.run()
+        self.busy.append((cpu_seconds(self.pid) - before) / seconds)
         return count / seconds
 
     def megabytes_per_cpu_s(self, count: int, connections: int) -> float:
@@ -70,6 +76,8 @@ def _small(
         ours = stack.enter_context(_ours(bench, digests, memory))
         theirs = stack.enter_context(contextmanager(started)(digests))
         measured = alternate(bench, lambda: ours.requests_per_s(count), lambda: theirs.requests_per_s(count))
+    measured.notes["core_used_ours"] = round(statistics.median(ours.busy[1:]), 2)
+    measured.notes["core_used_peer"] = round(statistics.median(theirs.busy[1:]), 2)
     measured.notes["generator_ceiling_requests_per_s"] = round(ceiling_requests_per_s(count))
     return measured
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from tests.shmipc.support import FAMILY, CellArena, leftovers, remove_instance
 
 from shmipc.fence import register_reader
 from shmipc.instance import Instance
+from shmipc.segment import SHM_FOLDER
 
 
 @pytest.fixture
@@ -56,4 +59,10 @@ def nothing_is_left() -> Iterator[None]:
     """At the end of the session no shared memory with the tests' prefix is left by this process."""
     yield
     mine = [name for name in leftovers() if f".{os.getpid()}-" in name]
+    for name in mine:
+        path = Path(SHM_FOLDER, name)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     assert mine == []

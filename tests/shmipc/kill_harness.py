@@ -1,8 +1,9 @@
 """Kills owners and readers at random and looks at what is left: ``python -m tests.shmipc.kill_harness ROUNDS [SEED]``, prints JSON.
 
-One owner leases, fills, publishes, aborts, invalidates and evicts as fast as it can on a tiny arena. Readers connect, find, pin, verify every
-word, hold and unpin; one of them, the *keeper*, is never killed and holds pins across restarts of the owner. The parent, which holds nothing of the arena,
-kills a random one with SIGKILL after a random time and starts another. A process of its own, so that forks are cheap and a hang can be killed.
+One owner leases, fills, publishes, aborts, invalidates and evicts as fast as it can on a tiny arena. Readers connect, find, pin, verify
+every word, hold and unpin; one of them, the *keeper*, is never killed and holds pins across restarts of the owner. The parent, which holds
+nothing of the arena, kills a random one with SIGKILL after a random time and starts another. A process of its own, so that forks are cheap
+and a hang can be killed.
 """
 
 from __future__ import annotations

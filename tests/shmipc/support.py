@@ -6,6 +6,7 @@ import hashlib
 import json
 import mmap
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -65,8 +66,8 @@ def descriptor_count() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """Forks, runs ``work`` in the child, and gives the exit code: 0, or 1 if it raised (the traceback goes to stderr)."""
+def in_child(work: Callable[[], object], timeout_s: float = 60.0) -> int:
+    """Forks, runs ``work`` in the child, and gives the exit code: 0, 1 if it raised (the traceback goes to stderr), -9 if it took too long."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -79,6 +80,12 @@ def in_child(work: Callable[[], object]) -> int:
             traceback.print_exc()
         finally:
             os._exit(code)
+    ended = os.pidfd_open(pid)
+    try:
+        if not select.select([ended], [], [], timeout_s)[0]:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        os.close(ended)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

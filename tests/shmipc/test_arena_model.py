@@ -258,5 +258,5 @@ class ArenaModel(RuleBasedStateMachine):
         remove_instance(self.name)
 
 
-ArenaModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+ArenaModel.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestArenaModel = ArenaModel.TestCase

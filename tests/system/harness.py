@@ -37,6 +37,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 15.0, what: str
 def s3_client(url: str, *, key: str = KEY, secret: str = SECRET, retries: int = 0) -> Any:
     """boto3's client, path style, without retries of its own."""
     config = botocore.config.Config(
+        signature_version="s3v4",
         s3={"addressing_style": "path"},
         retries={"total_max_attempts": retries + 1},
         read_timeout=60,
@@ -67,7 +68,7 @@ class DevHost:
         self.folder = folder
         self.socket = folder / "cashy.sock"
         credentials = folder / "credentials.toml"
-        credentials.write_text(f'[key.{KEY}]\nsecret = "{SECRET}"\nbuckets = ["*"]\nrights = "read"\n')
+        credentials.write_text(f'[key.{KEY}]\nsecret = "{SECRET}"\nbuckets = ["*"]\nrights = "read-write"\n')
         credentials.chmod(0o600)
         settings = folder / "cashy.toml"
         settings.write_text(config)
@@ -105,6 +106,7 @@ class DevHost:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.log()
+        self._clients: list[Any] = []
         self.ready: dict[str, Any] = json.loads(line)
         self.url: str = self.ready["s3"]
 
@@ -117,8 +119,10 @@ class DevHost:
         return cashy.connect(self.socket, **options)
 
     def s3(self, **options: Any) -> Any:
-        """An S3 client of this host."""
-        return s3_client(self.url, **options)
+        """An S3 client of this host; closed with it."""
+        client = s3_client(self.url, **options)
+        self._clients.append(client)
+        return client
 
     def counters(self) -> dict[str, int]:
         """The master's counters."""
@@ -138,6 +142,8 @@ class DevHost:
 
     def close(self) -> None:
         """An orderly end."""
+        for client in self._clients:
+            client.close()
         self.process.send_signal(signal.SIGTERM)
         try:
             assert self.process.wait(30) == 0, self.log()

@@ -38,7 +38,8 @@ AWKWARD_KEYS = [
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
     with started_store() as url:
-        s3_client(url).create_bucket(Bucket="stored")
+        with contextlib.closing(s3_client(url)) as direct:
+            direct.create_bucket(Bucket="stored")
         yield url
 
 
@@ -64,7 +65,8 @@ def client(host: DevHost) -> Any:
 
 def put(store: str, files: Path, bucket: str, key: str, data: bytes, **more: Any) -> None:
     if bucket == "stored":
-        s3_client(store).put_object(Bucket=bucket, Key=key, Body=data, **more)
+        with contextlib.closing(s3_client(store)) as direct:
+            direct.put_object(Bucket=bucket, Key=key, Body=data, **more)
         return
     path = files / bucket / key
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,9 +131,12 @@ def test_metadata_of_the_store_is_passed_on(client: Any, store: str, files: Path
     put(
         store, files, "stored", "described", b"x", ContentType="text/csv", CacheControl="max-age=60", Metadata={"owner": "desk"}
     )  # fmt: skip
-    direct = s3_client(store).get_object(Bucket="stored", Key="described")
+    with contextlib.closing(s3_client(store)) as store_client:
+        direct = store_client.get_object(Bucket="stored", Key="described")
+        direct["Body"].read()
     for _ in range(2):
         answer = client.get_object(Bucket="stored", Key="described")
+        assert answer["Body"].read() == b"x"
         for field in ("ETag", "LastModified", "ContentType", "CacheControl", "Metadata"):
             assert answer[field] == direct[field]
 

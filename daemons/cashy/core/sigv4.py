@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -337,22 +337,15 @@ def _canonical_headers(claim: Claim, headers: Mapping[bytes, bytes]) -> bytes:
     return b"\n".join(lines)
 
 
-def _canonical_targets(path: bytes, query: bytes) -> list[tuple[bytes, bytes]]:
+def _canonical_targets(path: bytes, query: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Path and query as they may have been signed: as sent, and if that is another, fully encoded."""
     pairs = [pair.partition(b"=") for pair in query.split(b"&")] if query else []
     as_sent = (path, b"&".join([name + b"=" + value for name, _, value in sorted(pairs)]))
-    if _is_fully_encoded(path) and _is_fully_encoded(query):
-        return [as_sent]
+    yield as_sent
     anew = sorted((_encode(name, b" "), _encode(value, b" ")) for name, _, value in pairs)
     encoded = (_encode(path, b"+", safe="/~"), b"&".join([name + b"=" + value for name, value in anew]))
-    return [as_sent] if encoded == as_sent else [as_sent, encoded]
-
-
-_FULLY_ENCODED = re.compile(rb"(?:[A-Za-z0-9/_.~&=-]|%[0-9A-F]{2})*")
-
-
-def _is_fully_encoded(text: bytes) -> bool:
-    return _FULLY_ENCODED.fullmatch(text) is not None
+    if encoded != as_sent:
+        yield encoded
 
 
 def _encode(text: bytes, plus: bytes, safe: str = "~") -> bytes:

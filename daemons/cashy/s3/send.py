@@ -5,9 +5,10 @@ another object reached a slow reader when the pin was dropped at once], so a pin
 transport's buffer is empty or the connection is lost. Nobody else releases it: not the coroutine that asked for it, not an error
 path, not a timeout (which aborts the connection, and then the loss releases).
 
-The low-water mark is 0, so that ``resume_writing`` says exactly "the buffer is empty". uvloop performs
-writes at the end of the loop's turn: right after ``write`` nothing is known, and one turn later either everything has left or the protocol has been paused. ``sendfile`` and
-``MSG_ZEROCOPY`` are not used: there the kernel itself keeps references to the pages, beyond anything this module could see.
+The low-water mark is 0, so that ``resume_writing`` says exactly "the buffer is empty". uvloop performs writes at the end of the
+loop's turn: right after ``write`` nothing is known, and one turn later either everything has left or the protocol has been paused.
+``sendfile`` and ``MSG_ZEROCOPY`` are not used: there the kernel itself keeps references to the pages, beyond anything this
+module could see.
 """
 
 from __future__ import annotations

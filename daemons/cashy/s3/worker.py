@@ -118,13 +118,11 @@ class Worker:
                 "InvalidToken"
             )  # the keys here are static: what the token promises cannot be checked
         action = classify(request)
-        right = "read" if isinstance(action, ObjectRead) else action.right
-        if not self.credentials.authorise(key_id, action.bucket, right):
+        if not isinstance(action, ObjectRead) and (key_id is not None or self.credentials.anonymous):
+            # Nothing would be done whatever the rights are; those are asked when it can be.
+            raise S3Error("NotImplemented", "This operation is not implemented; GetObject and HeadObject are.")
+        if not isinstance(action, ObjectRead) or not self.credentials.authorise(key_id, action.bucket, "read"):
             raise S3Error("AccessDenied")
-        if not isinstance(action, ObjectRead):
-            raise S3Error(
-                "NotImplemented", "This operation is not implemented; GetObject and HeadObject are."
-            )
         return action
 
     def plan(

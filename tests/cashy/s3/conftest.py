@@ -35,7 +35,7 @@ class Running:
         self._options = options
         self._address: Future[str] = Future()
         self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._stop = asyncio.Event()
 
     def start(self) -> None:

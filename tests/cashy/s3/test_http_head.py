@@ -1,0 +1,181 @@
+"""Requests out of bytes: limits at the limit and one above, whatever the pieces."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cashy.core.http_head import (
+    BODY_IGNORED_BYTES_MAX,
+    HEAD_BYTES_MAX,
+    HEADERS_MAX,
+    TARGET_BYTES_MAX,
+    RequestReader,
+    decode_component,
+    split_path,
+)
+from cashy.core.s3_errors import S3Error
+
+SIMPLE = b"GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+def read(data: bytes, step: int = 4096) -> RequestReader:
+    reader = RequestReader()
+    for at in range(0, len(data), step):
+        reader.feed(data[at : at + step])
+    return reader
+
+
+def error_code(data: bytes) -> str:
+    reader = read(data)
+    assert reader.is_over
+    assert not reader.requests
+    assert reader.error is not None
+    return reader.error.code
+
+
+@given(st.integers(1, 40))
+def test_pieces_do_not_matter(step: int) -> None:
+    reader = read(SIMPLE + b"HEAD /b/k?a=b&c HTTP/1.1\r\nHoSt: h\r\nX-A: 1\r\nx-a: 2\r\n\r\n" + b"GET /part", step)
+    first, second = reader.requests
+    assert (first.method, first.path, first.query, first.keep_alive) == (b"GET", b"/b/k", b"", True)
+    assert (second.method, second.query) == (b"HEAD", b"a=b&c")
+    assert second.headers == {b"host": b"h", b"x-a": b"1,2"}
+    assert reader.in_request
+    assert not reader.is_over
+
+
+@pytest.mark.parametrize(
+    ("head", "keep_alive"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: h\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n", False),
+        (b"GET / HTTP/1.0\r\n", False),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade, http2-settings\r\nUpgrade: h2c\r\n", False),
+    ],
+)
+def test_how_long_a_connection_lives(head: bytes, keep_alive: bool) -> None:
+    reader = read(head + b"\r\n" + SIMPLE)
+    assert reader.requests[0].keep_alive is keep_alive
+    assert len(reader.requests) == 1 + keep_alive
+    assert reader.error is None
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "BadRequest"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "BadRequest"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n", "BadRequest"),
+        (b"GET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n", "InvalidURI"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "InvalidURI"),
+        (b"CONNECT a:80 HTTP/1.1\r\nHost: h\r\n\r\n", "InvalidURI"),
+        (b"GET /#a HTTP/1.1\r\nHost: h\r\n\r\n", "InvalidURI"),
+        (b"GET /\xc3\xa4 HTTP/1.1\r\nHost: h\r\n\r\n", "InvalidURI"),
+        (b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", "BadRequest"),
+        (b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", "BadRequest"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "BadRequest"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "BadRequest"),
+        (b"GET / HTTP/1.1\nHost: h\n\n", "BadRequest"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", "BadRequest"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n folded\r\n\r\n", "BadRequest"),
+        (b"\x16\x03\x01\x02\x00\x01\x00", "BadRequest"),
+        (b"\r\n" * 100_000, "RequestHeaderSectionTooLarge"),
+        (b"GET /" + b"a" * 1_000_000, "InvalidURI"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 1_000_000, "RequestHeaderSectionTooLarge"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"a" * 1_000_000, "RequestHeaderSectionTooLarge"),
+    ],
+)
+def test_bad_requests(data: bytes, code: str) -> None:
+    assert error_code(data) == code
+
+
+@given(st.binary(max_size=300))
+def test_garbage_never_raises(data: bytes) -> None:
+    reader = read(data, 7)
+    assert reader.error is None or reader.is_over
+
+
+def test_the_target_has_a_limit() -> None:
+    def request(length: int) -> bytes:
+        return b"GET /" + b"a" * (length - 1) + b" HTTP/1.1\r\nHost: h\r\n\r\n"
+
+    assert len(read(request(TARGET_BYTES_MAX)).requests) == 1
+    assert error_code(request(TARGET_BYTES_MAX + 1)) == "InvalidURI"
+
+
+def test_headers_have_a_limit_in_number() -> None:
+    def request(count: int) -> bytes:
+        return b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * (count - 1) + b"\r\n"
+
+    assert len(read(request(HEADERS_MAX)).requests) == 1
+    assert error_code(request(HEADERS_MAX + 1)) == "RequestHeaderSectionTooLarge"
+
+
+def test_headers_have_a_limit_in_bytes() -> None:
+    def request(length: int) -> bytes:
+        return b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * (length - len(b"Host: h\r\nX: \r\n")) + b"\r\n\r\n"
+
+    assert len(read(request(HEAD_BYTES_MAX)).requests) == 1
+    assert error_code(request(HEAD_BYTES_MAX + 1)) == "RequestHeaderSectionTooLarge"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_gets_body_is_hashed_and_dropped_up_to_a_limit(framing: str) -> None:
+    def request(body: bytes) -> bytes:
+        head = b"GET / HTTP/1.1\r\nHost: h\r\n"
+        if framing == "length":
+            return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        return head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\nTrailer: x\r\n\r\n"
+
+    body = b"b" * BODY_IGNORED_BYTES_MAX
+    reader = read(request(body) + SIMPLE)
+    assert [one.keep_alive for one in reader.requests] == [True, True]
+    assert reader.requests[0].body_sha256 == sha256(body).hexdigest().encode()
+    reader = read(request(body + b"b") + SIMPLE)
+    assert [one.keep_alive for one in reader.requests] == [False]
+    assert reader.requests[0].body_sha256 is None
+
+
+@pytest.mark.parametrize("head", [b"PUT / HTTP/1.1\r\nHost: h\r\n", b"GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"])
+def test_other_bodies_end_the_connection_before_they_are_read(head: bytes) -> None:
+    reader = read(head + b"Content-Length: 100\r\n\r\n")
+    assert len(reader.requests) == 1
+    assert not reader.requests[0].keep_alive
+    assert reader.is_over
+
+
+def test_good_requests_before_a_bad_one_are_given() -> None:
+    reader = read(SIMPLE + SIMPLE + b"nonsense\r\n\r\n")
+    assert len(reader.requests) == 2
+    assert reader.error is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "bucket", "key"),
+    [
+        (b"/", "", ""),
+        (b"/b", "b", ""),
+        (b"/b/", "b", ""),
+        (b"/b/k", "b", "k"),
+        (b"/b//k/", "b", "/k/"),
+        (b"/b/a%2Fb", "b", "a/b"),
+        (b"/b/a+b%20c", "b", "a+b c"),
+        (b"/b/%C3%BC", "b", "ü"),
+        (b"/b/../x", "b", "../x"),
+        (b"/b/%252F", "b", "%2F"),
+    ],
+)
+def test_paths_are_decoded_once_and_never_normalised(path: bytes, bucket: str, key: str) -> None:
+    assert split_path(path) == (bucket, key)
+
+
+@pytest.mark.parametrize("encoded", [b"%", b"%2", b"%zz", b"%ff", b"%C3", b"%ED%A0%80"])
+def test_names_that_are_no_text_are_refused(encoded: bytes) -> None:
+    with pytest.raises(S3Error) as caught:
+        decode_component(encoded)
+    assert caught.value.code == "InvalidURI"
