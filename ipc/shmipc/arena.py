@@ -322,8 +322,10 @@ class ArenaOwner:
             elif state == State.READY:
                 ready.append(slot)
             else:
-                if state != State.RETIRED:
+                if state in (State.FILLING, State.EVICTING):
                     self._change(slot, Event.ADOPT)
+                elif state != State.RETIRED:  # no state at all: somebody else wrote here; its content is nobody's
+                    self._words[slot * SLOT_WORDS] = word & ~STATE_MASK | State.RETIRED
                 self._retired.add(slot)
         self._index.clear()
         for slot in ready:
@@ -472,7 +474,9 @@ class ArenaOwner:
     def _reclaim_unheld(self, slots: list[int]) -> tuple[list[SlotFields], list[int]]:
         if not slots:
             return [], []
-        fence_readers()
+        # Without a table nobody can pin: so it is where there is no fence, and no client gets a table.
+        if len(self.tables):
+            fence_readers()
         pinned = self.tables.scan()
         freed: list[SlotFields] = []
         held: list[int] = []
@@ -508,6 +512,8 @@ class ArenaOwner:
 
 
 def _count_down(counter: Counter[int], slot: int) -> None:
+    if slot not in counter:
+        raise StateError(f"slot {slot} is let go of more often than it was taken")
     if counter[slot] <= 1:
         del counter[slot]
     else:

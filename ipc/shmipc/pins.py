@@ -27,6 +27,7 @@ from collections import deque
 
 from shmipc.errors import ArenaLayoutError, PinTableFull, QuotaExceeded
 from shmipc.layout import (
+    GENERATION_BITS,
     LAYOUT_VERSION,
     T_ARENA_ID,
     T_ENTRIES,
@@ -105,7 +106,8 @@ class PinTable:
         Raises ``PinTableFull``, or ``QuotaExceeded`` (of ``pin_bytes_max``); then nothing is published.
         """
         with self._lock:
-            self._settle()
+            if self._done:
+                self._settle()
             if self._bytes + size_bytes > self.pin_bytes_max:
                 self._check_quota(size_bytes)
             if self._closing:
@@ -122,9 +124,12 @@ class PinTable:
             if entry >= self._high_water:
                 self._high_water = entry + 1
                 self._words[T_HIGH_WATER] = entry + 1
-            word = pack_pin(slot, generation)
-            self._words[_ENTRIES_AT + entry] = word
-            self._touch(word)
+            word = slot << GENERATION_BITS | generation  # pack_pin and _touch, written out: every hit comes through here
+            words = self._words
+            words[_ENTRIES_AT + entry] = word
+            head = self._touch_head
+            words[_TOUCHES_AT + (head & _TOUCH_MASK)] = word
+            self._touch_head = words[T_TOUCH_HEAD] = head + 1
         return entry
 
     def touch(self, slot: int, generation: int) -> None:

@@ -76,7 +76,8 @@ def slot_view(
     exporter = _exporter_type(capacity).from_address(address)
     exporter.release = release
     exporter.keep = keep
-    return memoryview(exporter).cast("B").toreadonly()[:length]
+    view = memoryview(exporter).cast("B").toreadonly()
+    return view if length == capacity else view[:length]
 
 
 class Piece(NamedTuple):

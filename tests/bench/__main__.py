@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 import tempfile
 import traceback
@@ -42,6 +43,7 @@ def _chosen(only: str) -> list[Row]:
 @click.option("--output", type=click.Path(path_type=Path), default=REPOSITORY / "build" / "bench.json")
 def main(only: str, quick: bool, output: Path) -> None:
     """Measures cashy against real programs. Figures never fail the run; a row that breaks is reported and left out."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers and namespaces go with us
     console = Console(width=None if sys.stdout.isatty() else 180)
     progress = Console(stderr=True)
     results: list[Result] = []

@@ -1,85 +1,30 @@
 """Cold reads through the S3 endpoint against the same reads from the store itself.
 
 The store is SeaweedFS in a network namespace behind a link of 1 Gbit/s and 5 ms (round trip), so that the link and not the shared cores of
-one machine is what limits both. It needs root; namespace and link are made here and removed in the end. The store and the load share
+one machine is what limits both. It needs root; see ``link.py``. The store and the load share
 a core in both cases, cashy has the other.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tests.system.harness import KEY, SECRET, s3_client
 
 from .generator import Generator, generator
+from .link import FAR, shaped_link
 from .local_rows import MIB, started_host
-from .machine import LOAD_CORE, cpu_seconds, program
+from .machine import LOAD_CORE, cpu_seconds
 from .objects import BUCKET, content, digest_of
 from .peers import Peer, seaweedfs
-from .row import Bench, Measurement, Unavailable, alternate
+from .row import Bench, Measurement, alternate
 
 __all__ = ["cold_cpu", "cold_transfer", "first_byte"]
 
-#: Addresses of RFC 2544's range for benchmarks, which no network uses.
-NEAR, FAR = "198.18.97.1", "198.18.97.2"
-RATE = "1gbit"
-#: Half of the round trip in each direction.
-ONE_WAY = "2500us"
 #: There before every measurement, so that connections are open on both sides.
 WARM_KEY = "first"
-
-
-@dataclass
-class _Link:
-    """A namespace at the far end of a veth pair."""
-
-    namespace: str
-    near: str
-
-    @property
-    def prefix(self) -> list[str]:
-        """Starts a command at the far end."""
-        return ["ip", "netns", "exec", self.namespace]
-
-    def shape(self) -> None:
-        """From now on the link is slow, in both directions."""
-        netem = ["root", "netem", "limit", "10000", "delay", ONE_WAY, "rate", RATE]
-        _run("tc", "qdisc", "add", "dev", self.near, *netem)
-        _run(*self.prefix, "tc", "qdisc", "add", "dev", "far", *netem)
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Unavailable(f"{' '.join(command)}: {done.stderr.strip()}")
-
-
-@contextmanager
-def _link() -> Iterator[_Link]:
-    if os.geteuid():
-        raise Unavailable(
-            "a shaped link needs a network namespace, and that root: run as root to see this row"
-        )
-    for name in ("ip", "tc"):
-        program(name, "Debian package iproute2")
-    link = _Link(f"cashybench{os.getpid()}", f"cb{os.getpid()}")
-    _run("ip", "netns", "add", link.namespace)
-    try:
-        _run("ip", "link", "add", link.near, "type", "veth", "peer", "name", "far", "netns", link.namespace)
-        _run("ip", "addr", "add", f"{NEAR}/30", "dev", link.near)
-        _run("ip", "link", "set", link.near, "up")
-        _run(*link.prefix, "ip", "addr", "add", f"{FAR}/30", "dev", "far")
-        _run(*link.prefix, "ip", "link", "set", "far", "up")
-        _run(*link.prefix, "ip", "link", "set", "lo", "up")
-        yield link
-    finally:
-        subprocess.run(["ip", "link", "del", link.near], capture_output=True, check=False)
-        subprocess.run(["ip", "netns", "del", link.namespace], capture_output=True, check=False)
 
 
 class _Reader:
@@ -127,15 +72,12 @@ def _contestants(
     *,
     host: str = "127.0.0.1",
     prefix: Sequence[str] = (),
-    link: _Link | None = None,
 ) -> Iterator[tuple[_Reader, _Reader]]:
     folder = bench.folder / "weed"
     folder.mkdir()
     with ExitStack() as stack:
         store = stack.enter_context(seaweedfs(folder, host=host, prefix=prefix, core=LOAD_CORE))
         digests = _upload(store, bench.runs + 1, size_bytes)
-        if link is not None:
-            link.shape()
         cashy = stack.enter_context(
             started_host(
                 bench, "host", f"s3={store.url}", memory="128MiB" if bench.quick else "768MiB", workers=1
@@ -150,18 +92,22 @@ def _contestants(
 
 def first_byte(bench: Bench) -> Measurement:
     """Milliseconds from a request on an open connection to the first byte of a 64 MiB object."""
-    with _link() as link:
+    with shaped_link() as link:
         size = bench.scaled(64, 8) * MIB
-        with _contestants(bench, size, host=FAR, prefix=link.prefix, link=link) as (ours, theirs):
-            return alternate(bench, ours.first_byte_ms, theirs.first_byte_ms)
+        with _contestants(bench, size, host=FAR, prefix=link.prefix) as (ours, theirs):
+            measured = alternate(bench, ours.first_byte_ms, theirs.first_byte_ms)
+            measured.notes["link"] = link.kind
+            return measured
 
 
 def cold_transfer(bench: Bench) -> Measurement:
     """Megabytes (10^6) per second of a whole cold object of 256 MiB."""
-    with _link() as link:
+    with shaped_link() as link:
         size = bench.scaled(256, 16) * MIB
-        with _contestants(bench, size, host=FAR, prefix=link.prefix, link=link) as (ours, theirs):
-            return alternate(bench, ours.megabytes_per_s, theirs.megabytes_per_s)
+        with _contestants(bench, size, host=FAR, prefix=link.prefix) as (ours, theirs):
+            measured = alternate(bench, ours.megabytes_per_s, theirs.megabytes_per_s)
+            measured.notes["link"] = link.kind
+            return measured
 
 
 def cold_cpu(bench: Bench) -> Measurement:

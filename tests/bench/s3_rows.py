@@ -32,13 +32,17 @@ class Side:
 
     #: Share of its core that the server used in each run; well below 1 means that the generator was what limited.
     busy: list[float] = field(default_factory=list)
+    #: Requests per CPU-second, which other work on the machine hardly changes.
+    per_cpu_s: list[float] = field(default_factory=list)
 
     def requests_per_s(self, count: int) -> float:
         """Requests answered per second, each a different one."""
         self.load.prepare(self.keys, count)
         before = cpu_seconds(self.pid)
         seconds, _ = self.load.run()
-        self.busy.append((cpu_seconds(self.pid) - before) / seconds)
+        spent = cpu_seconds(self.pid) - before
+        self.busy.append(spent / seconds)
+        self.per_cpu_s.append(count / max(spent, 1e-9))
         return count / seconds
 
     def megabytes_per_cpu_s(self, count: int, connections: int) -> float:
@@ -78,6 +82,8 @@ def _small(
         measured = alternate(bench, lambda: ours.requests_per_s(count), lambda: theirs.requests_per_s(count))
     measured.notes["core_used_ours"] = round(statistics.median(ours.busy[1:]), 2)
     measured.notes["core_used_peer"] = round(statistics.median(theirs.busy[1:]), 2)
+    measured.notes["requests_per_cpu_s_ours"] = round(statistics.median(ours.per_cpu_s[1:]))
+    measured.notes["requests_per_cpu_s_peer"] = round(statistics.median(theirs.per_cpu_s[1:]))
     measured.notes["generator_ceiling_requests_per_s"] = round(ceiling_requests_per_s(count))
     return measured
 

@@ -8,7 +8,8 @@ import pytest
 from tests.shmipc.support import CellArena, Client, digest_of, pattern
 
 from shmipc.arena import ArenaOwner
-from shmipc.layout import PAGE_BYTES, pack_pin
+from shmipc.errors import StateError, UnsupportedFence
+from shmipc.layout import PAGE_BYTES, SLOT_WORDS, pack_pin
 from shmipc.states import State
 
 _KEEPERS = [(ArenaOwner.attach, ArenaOwner.detach), (ArenaOwner.hold, ArenaOwner.unhold)]
@@ -133,3 +134,39 @@ def test_a_copy_of_what_is_recycled_meanwhile_is_a_miss(arena: CellArena) -> Non
     assert client.reader.copy(digest_of(1)) is None
     assert len(looks) == 2
     client.reader._words = words
+
+
+@keepers
+def test_letting_go_of_what_was_not_taken_is_a_bug_that_shows(arena: CellArena, take: _Call, give: _Call) -> None:
+    slot = arena.fill(digest_of(1))
+    take(arena.owner, slot)
+    give(arena.owner, slot)
+    with pytest.raises(StateError, match="more often than it was taken"):
+        give(arena.owner, slot)
+
+
+def test_where_there_is_no_fence_nobody_can_pin_and_the_owner_still_evicts(
+    arena: CellArena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise UnsupportedFence(38, "no membarrier here")
+
+    monkeypatch.setattr("shmipc.arena.fence_readers", refuse)
+    slot = arena.fill(digest_of(1))
+    assert arena.evict(slot) == []
+    client = Client(arena.owner)  # a table means that somebody can pin: then there is no way round the fence
+    slot = arena.fill(digest_of(2))
+    with pytest.raises(UnsupportedFence):
+        arena.evict(slot)
+    assert arena.owner.state(slot) is State.READY
+    client.close()
+
+
+def test_a_word_that_is_no_state_is_never_served_after_a_restart(make_arena: Callable[..., CellArena]) -> None:
+    arena = make_arena()
+    slot = arena.fill(digest_of(1))
+    arena.owner._words[slot * SLOT_WORDS] |= 0xFF
+    arena.close()
+    again = make_arena()
+    assert again.owner.find(digest_of(1)) == -1
+    assert again.owner.state(slot) is State.FREE

@@ -100,11 +100,11 @@ class RequestReader:
         self.error: S3Error | None = None
         #: Nothing more is parsed: an error, or a request that ends the connection.
         self.is_over = False
-        #: Bytes of a request have come whose end has not.
-        self.in_request = False
         self._unfinished_bytes = 0
         self._parser: Any = httptools.HttpRequestParser(self)
         self.on_message_begin()
+        #: Bytes of a request have come whose end has not.
+        self.in_request = False
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Parses; never raises. Does nothing once :attr:`is_over`."""
@@ -128,6 +128,7 @@ class RequestReader:
     # ------------------------------------------------------------ callbacks of httptools
 
     def on_message_begin(self) -> None:  # noqa: D102
+        self.in_request = True
         self._target = b""
         self._headers: dict[bytes, bytes] | None = {}
         self._header_count = 0

@@ -29,10 +29,10 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from cashy.core.s3_errors import S3Error
@@ -81,8 +81,7 @@ _QUERY_FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What a request says about its signature; nothing of it is verified yet.
 
     ``signed_headers`` is the list as sent (``host;x-amz-date``), ``signature`` 64 hexadecimal digits. ``expires_s`` is None for a
@@ -324,7 +323,7 @@ def _canonical_headers(claim: Claim, headers: Mapping[bytes, bytes]) -> bytes:
         if value is None:
             # An intermediary that drops a header breaks the signature; so does one that was never sent.
             raise S3Error("SignatureDoesNotMatch", details=(("AWSAccessKeyId", claim.key_id),))
-        lines.append(name + b":" + b" ".join(value.split()))
+        lines.append(b"%b:%b" % (name, b" ".join(value.split()) if b" " in value or b"\t" in value else value))
     if b"host" not in names:
         raise _malformed(claim, "the host header must be among the SignedHeaders")
     unsigned = [name.decode("latin-1") for name in headers if name[:6] == b"x-amz-" and name not in names]

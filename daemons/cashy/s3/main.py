@@ -21,7 +21,6 @@ from cashy.notify import listen_sockets, notify
 from cashy.s3.connection import S3Connection
 from cashy.s3.credentials import Credentials, load_credentials
 from cashy.s3.limits import LISTEN_BACKLOG, STOP_GRACE_S
-from cashy.s3.session import Session
 from cashy.s3.worker import Worker, WorkerOptions
 from cashy.settings import Settings
 
@@ -64,25 +63,23 @@ async def _run_until_signal(
 
     session = await AsyncSession.connect(socket_path, program="cashy s3")
     try:
-        worker = await serve(session, listeners, credentials, options, ready=ready, stop=stop)
+        worker = Worker(session, credentials, options)
+        await serve(worker, listeners, ready=ready, stop=stop)
         log.info("stopped", **worker.counters)
     finally:
         await session.close()
 
 
 async def serve(
-    session: Session,
+    worker: Worker,
     listeners: Sequence[socket.socket],
-    credentials: Credentials,
-    options: WorkerOptions,
     *,
     ready: Callable[[str], None],
     stop: asyncio.Event,
     grace_s: float = STOP_GRACE_S,
-) -> Worker:
-    """Serves S3 on ``listeners`` until ``stop`` is set; ``ready`` is told ``HOST:PORT`` of the first. Closes the listeners, not the session."""
+) -> None:
+    """Serves S3 on ``listeners`` until ``stop`` is set, and closes them; ``ready`` is told ``HOST:PORT`` of the first."""
     loop = asyncio.get_running_loop()
-    worker = Worker(session, credentials, options)
     servers = [
         await loop.create_server(lambda: S3Connection(worker), sock=listener, backlog=LISTEN_BACKLOG)
         for listener in listeners
@@ -95,7 +92,6 @@ async def serve(
         for server in servers:
             server.close()
         await worker.stop(grace_s)
-    return worker
 
 
 def open_listener(host: str, port: int) -> socket.socket:

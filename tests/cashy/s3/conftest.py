@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -56,10 +57,14 @@ class Running:
 
     async def _serve(self) -> None:
         listener = open_listener("127.0.0.1", 0)
-        self.worker = await serve(
-            self.session, [listener], self._credentials, self._options,
-            ready=self._address.set_result, stop=self._stop, grace_s=2,
-        )  # fmt: skip
+        self.worker = Worker(self.session, self._credentials, self._options)
+        await serve(self.worker, [listener], ready=self._address.set_result, stop=self._stop, grace_s=2)
+
+    @property
+    def counters(self) -> Counter[str]:
+        """The worker's counters as they are now."""
+        assert self.worker is not None
+        return self.on_loop(self.worker.counters.copy)
 
     def on_loop(self, call: Callable[..., T], *args: Any) -> T:
         """Runs a function on the worker's thread."""

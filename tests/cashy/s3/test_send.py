@@ -1,0 +1,115 @@
+"""The send rule: stalled readers never see other bytes, and a test that this test can fail."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cashy.s3 import connection
+from cashy.s3.send import PinnedSender
+from tests.cashy.s3.conftest import Running, receive_answer
+from tests.cashy.s3.memory_session import REFILL, MemorySession
+
+BLOCK_BYTES = 4 << 20
+DATA = bytes(range(251)) * (2 * BLOCK_BYTES // 251)  # one block and a piece of the next
+
+
+class HastySender(PinnedSender):
+    """Drops pins when ``write`` has returned."""
+
+    async def drained(self) -> None:
+        await asyncio.sleep(0)
+
+    def finish(self, pin: Any) -> None:
+        self._held.remove(pin)
+        pin.release()
+
+
+def read_stalled(running: Running, path: str = "/b/k") -> bytes:
+    """Asks, lets the worker's writes fill every buffer, and only then reads."""
+    with running.connect(receive_buffer_bytes=16_384) as raw:
+        raw.sendall(b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n" % path.encode())
+        deadline = time.monotonic() + 20
+        while not running.session.pinned_max and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)  # the owner refills whatever it can meanwhile
+        status, _, body = receive_answer(raw)
+    assert status == 200
+    return body
+
+
+@pytest.fixture
+def cruel_session() -> MemorySession:
+    session = MemorySession(block_bytes=BLOCK_BYTES, refills=True)
+    session.put("s3://b/k", DATA, warm=True)
+    session.put("s3://b/one-block", DATA[:BLOCK_BYTES], warm=True)
+    return session
+
+
+@pytest.mark.parametrize("path", ["/b/k", "/b/one-block"])
+def test_a_stalled_reader_gets_the_objects_bytes(
+    start: Callable[..., Running], cruel_session: MemorySession, path: str
+) -> None:
+    running = start(cruel_session)
+    assert read_stalled(running, path) == DATA[: BLOCK_BYTES if path == "/b/one-block" else None]
+
+
+@pytest.mark.parametrize("path", ["/b/k", "/b/one-block"])
+def test_without_the_rule_it_gets_other_bytes(
+    start: Callable[..., Running], cruel_session: MemorySession, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(connection, "PinnedSender", HastySender)
+    running = start(cruel_session)
+    body = read_stalled(running, path)
+    expected = DATA[: BLOCK_BYTES if path == "/b/one-block" else None]
+    assert len(body) == len(expected)
+    assert body != expected
+    assert body.count(REFILL) > len(expected) // 10
+
+
+def test_a_stalled_reader_is_cut_off_and_others_are_not(
+    start: Callable[..., Running], cruel_session: MemorySession
+) -> None:
+    running = start(cruel_session, send_timeout_s=0.6)
+    with running.connect(receive_buffer_bytes=16_384) as stalled, running.connect() as other:
+        stalled.sendall(b"GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n")
+        deadline = time.monotonic() + 20
+        while cruel_session.pinned or not cruel_session.pinned_max:
+            assert time.monotonic() < deadline, "its block is still pinned"
+            other.sendall(b"HEAD /b/k HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert receive_answer(other, has_body=False)[0] == 200
+            time.sleep(0.05)
+        with pytest.raises((ConnectionError, AssertionError)):
+            receive_answer(stalled)
+    assert running.counters["timeouts_send_total"] == 1
+
+
+def test_a_slow_reader_that_makes_progress_is_not_cut_off(
+    start: Callable[..., Running], cruel_session: MemorySession
+) -> None:
+    running = start(cruel_session, send_timeout_s=0.8)
+    received = bytearray()
+    with running.connect(receive_buffer_bytes=65_536) as raw:
+        raw.sendall(b"GET /b/k HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        began = time.monotonic()
+        while chunk := raw.recv(262_144):
+            received += chunk
+            if time.monotonic() - began < 2:
+                time.sleep(0.05)
+    assert received.partition(b"\r\n\r\n")[2] == DATA
+
+
+def test_a_client_that_leaves_lets_its_blocks_go(start: Callable[..., Running], cruel_session: MemorySession) -> None:
+    running = start(cruel_session)
+    with running.connect(receive_buffer_bytes=16_384) as raw:
+        raw.sendall(b"GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert raw.recv(100)
+        assert running.on_loop(lambda: cruel_session.pinned) == 1
+    deadline = time.monotonic() + 10
+    while running.on_loop(lambda: cruel_session.pinned):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
