@@ -7,6 +7,7 @@ import gc
 import os
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -170,17 +171,17 @@ class _Cycle:
 def _collect_inside_pin(arena: CellArena) -> None:
     slot = arena.fill(digest_of(1))
     client = Client(arena.owner)
-    settle, collected = client.table._settle, list[int]()
+    collected: list[int] = []
 
-    def settle_and_collect() -> None:  # runs inside the lock
-        settle()
-        collected.append(gc.collect())
+    class CollectingList(deque[int]):
+        def pop(self) -> int:  # type: ignore[override]  # runs inside the lock
+            collected.append(gc.collect())
+            return super().pop()
 
-    client.table._settle = settle_and_collect  # type: ignore[method-assign]
+    client.table._free = CollectingList(client.table._free)
     for _ in range(50):
         _Cycle(client.view(digest_of(1)))
     assert sum(collected) > 50, "garbage was collected inside the lock"
-    client.table._settle = settle  # type: ignore[method-assign]
     gc.collect()
     assert client.table.pinned_entries == 0
     assert arena.evict(slot) == []

@@ -357,8 +357,7 @@ def test_a_fill_that_fails(running: Running, session: MemorySession, gate: int) 
             time.sleep(0.01)
         running.on_loop(session.fail, "s3://b/cold", 0, OriginUnavailable("inside"))
         if gate:  # the head is gone: nothing but cutting off is honest
-            with pytest.raises(ConnectionResetError):
-                receive_all(raw)
+            assert receive_all(raw) == b""
             assert running.counters["bodies_cut_off_total"] == 1
         else:
             assert b"<Code>ServiceUnavailable</Code>" in receive_all(raw)
@@ -385,11 +384,9 @@ def test_an_object_that_changed_is_never_mixed(running: Running, s3: Any, sessio
     session.objects["s3://b/changed"].version = '"new"'
     with running.connect() as raw:
         raw.sendall(b"GET /b/changed HTTP/1.1\r\nHost: h\r\n\r\n")
-        received = bytearray()
-        with pytest.raises(ConnectionResetError):
-            while chunk := raw.recv(1 << 20):
-                received += chunk
-    assert DATA.startswith(bytes(received).partition(b"\r\n\r\n")[2])
+        head, _, body = receive_all(raw).partition(b"\r\n\r\n")
+    assert b"Content-Length: %d\r\n" % len(DATA) in head
+    assert body == DATA[:BLOCK_BYTES]
     assert body_of(s3.get_object(Bucket="b", Key="changed")) == new
 
 
