@@ -12,7 +12,7 @@ from typing import Any
 
 from .machine import LOAD_CORE, SERVER_CORE, stopped_in_the_end
 
-__all__ = ["CONNECTIONS", "Generator", "ceiling_requests_per_s", "generator"]
+__all__ = ["CONNECTIONS", "Generator", "GeneratorFailed", "ceiling_requests_per_s", "generator"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: Keep-alive connections of the load.

@@ -23,6 +23,7 @@ __all__ = [
     "private_bytes",
     "process_tree",
     "program",
+    "run_queue_seconds",
     "stopped_in_the_end",
     "wait_for",
 ]
@@ -94,6 +95,9 @@ def stopped_in_the_end(process: subprocess.Popen[bytes]) -> Iterator[subprocess.
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def process_tree(pid: int) -> list[int]:
@@ -127,6 +131,14 @@ def _cpu_seconds_of_one(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(after_name[11]) + int(after_name[12])) / _TICKS_PER_S
+
+
+def run_queue_seconds(pid: int) -> float:
+    """How long a process's main thread was ready to run and did not (proc(5), schedstat); 0 where the kernel does not say."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 def private_bytes(pid: int) -> int:

@@ -12,7 +12,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from .generator import ceiling_requests_per_s, generator
+from .generator import GeneratorFailed, ceiling_requests_per_s, generator
 from .row import Bench, Measurement, Result, Row, against_limit, alternate
 from .signing import signed_request, signed_requests
 from .table import ROWS, write_json
@@ -95,9 +95,10 @@ def test_no_signed_request_comes_twice() -> None:
 
 def test_generator_counts_what_came_and_refuses_errors() -> None:
     assert ceiling_requests_per_s(200) > 0
-    with generator() as load, pytest.raises(Exception, match="ConnectionRefused"):
+    with generator() as load:
         load.aim("127.0.0.1", 1, "bucket")
-        load.fetch(["key"])
+        with pytest.raises(GeneratorFailed, match="ConnectionRefused"):
+            load.fetch(["key"])
 
 
 def test_rows_are_those_of_the_plan() -> None:

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 
 __all__ = ["CONDITIONAL_HEADERS", "evaluate_conditions", "range_applies"]
 
-CONDITIONAL_HEADERS = (b"if-match", b"if-unmodified-since", b"if-none-match", b"if-modified-since")
+CONDITIONAL_HEADERS = frozenset((b"if-match", b"if-unmodified-since", b"if-none-match", b"if-modified-since"))
 
 _TAG = re.compile(r'(W/)?("[^"]*"|[^",\s]+)')
 

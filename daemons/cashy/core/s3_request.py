@@ -12,8 +12,7 @@ Source: Amazon S3 API Reference, "Actions".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from cashy.core.http_head import Request, split_path
@@ -55,8 +54,7 @@ _FIELD_VALUE = re.compile(
 )  # RFC 9110 5.5 without tabs; no CR or LF gets into an answer's head
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectRead:
+class ObjectRead(NamedTuple):
     """GetObject or HeadObject of a current object. ``overrides`` replace headers of the answer, names in lower case."""
 
     bucket: str
@@ -65,8 +63,7 @@ class ObjectRead:
     overrides: tuple[tuple[bytes, bytes], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Other:
+class Other(NamedTuple):
     """Any other operation; ``bucket`` and ``key`` are empty where it has none."""
 
     bucket: str

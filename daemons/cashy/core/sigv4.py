@@ -16,8 +16,9 @@ The canonical path is the path as sent, encoded once (S3 signs no second encodin
 query as sent, sorted. Clients that sign the fully encoded form and send a laxer one (a raw ``(`` or ``+``) get a second try with both
 decoded and encoded anew; it is the same resource either way, and costs those clients only.
 
-A verification is bounded by its hashes: HMAC by ``hmac.digest`` (one call into OpenSSL), the signing key from an LRU. botocore has no
-verifier, and its signer takes ten times as long as all of this.
+What is the same for many requests is kept in bounded LRUs, never a verdict: the parsed front of an Authorization header (all but the signature),
+and per secret, day and region the two half-finished hashes of HMAC (2.6 us instead of 6 for ``hmac.digest`` [measured]). botocore has no
+verifier, and its signer takes several times as long as all of this.
 
 Not here: ``STREAMING-*`` payloads (they frame bodies of writes) and session tokens (the endpoint's keys are static).
 
@@ -43,9 +44,12 @@ __all__ = [
     "EXPIRES_MAX_S",
     "SIGNING_KEYS_MAX",
     "Claim",
+    "PreparedKey",
+    "SCOPES_MAX",
+    "Scope",
     "authenticate",
     "parse_claim",
-    "signing_key",
+    "prepared_key",
 ]
 
 #: S3's own limit between a request's time and the server's.
@@ -57,6 +61,9 @@ EXPIRES_MAX_S = 604_800
 #: One per key, day and region in use; each is 32 bytes. Over it the least recently used is derived anew (4 us).
 SIGNING_KEYS_MAX = 1024
 
+#: Fronts of Authorization headers kept parsed: one per key, day, region and set of signed headers; a few hundred bytes each.
+SCOPES_MAX = 1024
+
 EMPTY_SHA256 = sha256(b"").hexdigest().encode()
 
 _ALGORITHM = b"AWS4-HMAC-SHA256"
@@ -64,9 +71,9 @@ _UNSIGNED_PAYLOAD = b"UNSIGNED-PAYLOAD"
 
 # Field by field as S3 documents it; one match is a third of the cost of splitting.
 _AUTHORIZATION = re.compile(
-    rb"AWS4-HMAC-SHA256 +Credential=([^,\s]{1,512}), *SignedHeaders=([^,\s]{1,4096}), *Signature=([0-9a-f]{64})"
+    rb"AWS4-HMAC-SHA256 +Credential=([^,\s]{1,512}), *SignedHeaders=([^,\s]{1,4096}), *Signature="
 )
-_CREDENTIAL = re.compile(rb"([!-.0-~]{1,128})/([0-9]{8})/([A-Za-z0-9-]{1,64})/s3/aws4_request")
+_CREDENTIAL = re.compile(rb"([!-.0-~]{1,128})/(([0-9]{8})/([A-Za-z0-9-]{1,64})/s3/aws4_request)")
 _TIMESTAMP = re.compile(rb"[0-9]{8}T[0-9]{6}Z")
 _HEX_SHA256 = re.compile(rb"[0-9a-f]{64}")
 _EXPIRES = re.compile(rb"[0-9]{1,9}")
@@ -81,18 +88,29 @@ _QUERY_FIELDS = (
 )
 
 
-class Claim(NamedTuple):
-    """What a request says about its signature; nothing of it is verified yet.
+class Scope(NamedTuple):
+    """For what a signature claims to be: the same for all requests of one client and day that sign the same headers.
 
-    ``signed_headers`` is the list as sent (``host;x-amz-date``), ``signature`` 64 hexadecimal digits. ``expires_s`` is None for a
-    request signed by its Authorization header. ``query`` is the query without the signature itself.
+    ``credential`` is ``date/region/s3/aws4_request``; ``signed_headers`` is the list as sent (``host;x-amz-date``), ``names`` the same split.
     """
 
     key_id: str
     date: bytes
     region: str
-    timestamp: bytes
+    credential: bytes
     signed_headers: bytes
+    names: tuple[bytes, ...]
+
+
+class Claim(NamedTuple):
+    """What a request says about its signature; nothing of it is verified yet.
+
+    ``signature`` is 64 characters. ``expires_s`` is None for a request signed by its Authorization header. ``query`` is the query
+    without the signature itself.
+    """
+
+    scope: Scope
+    timestamp: bytes
     signature: bytes
     query: bytes
     expires_s: int | None = None
@@ -119,40 +137,60 @@ def authenticate(
     if claim is None:
         return None
     _check_time(claim, now_s)
-    if regions and claim.region not in regions:
+    scope = claim.scope
+    if regions and scope.region not in regions:
         raise _wrong_region(claim, regions)
-    secret = secret_of(claim.key_id)
+    secret = secret_of(scope.key_id)
     if secret is None:
-        raise S3Error("InvalidAccessKeyId", details=(("AWSAccessKeyId", claim.key_id),))
+        raise S3Error("InvalidAccessKeyId", details=(("AWSAccessKeyId", scope.key_id),))
     payload = _payload_hash(claim, headers, body_sha256)
     canonical_headers = _canonical_headers(claim, headers)
-    key = signing_key(secret, claim.date, claim.region)
-    scope = b"%b/%b/s3/aws4_request" % (claim.date, claim.region.encode())
+    key = prepared_key(secret, scope.date, scope.region)
     for canonical_path, canonical_query in _canonical_targets(path, claim.query):
-        request = b"%b\n%b\n%b\n%b\n\n%b\n%b" % (
-            method, canonical_path, canonical_query, canonical_headers, claim.signed_headers, payload,
-        )  # fmt: skip
+        # join, not "%": of bytes, formatting is the slower of the two.
+        request = b"\n".join(
+            (method, canonical_path, canonical_query, canonical_headers, b"", scope.signed_headers, payload)
+        )
         hashed = sha256(request).hexdigest().encode()
-        text = b"%b\n%b\n%b\n%b" % (_ALGORITHM, claim.timestamp, scope, hashed)
-        expected = hmac.digest(key, text, "sha256").hex().encode()
-        if hmac.compare_digest(expected, claim.signature):
-            return claim.key_id
-    raise S3Error("SignatureDoesNotMatch", details=(("AWSAccessKeyId", claim.key_id),))
+        text = b"\n".join((_ALGORITHM, claim.timestamp, scope.credential, hashed))
+        if hmac.compare_digest(key.sign(text), claim.signature):
+            return scope.key_id
+    raise _mismatch(scope)
+
+
+class PreparedKey:
+    """A signing key as HMAC-SHA256 uses it: both of its pads hashed already (RFC 2104)."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        padded = key.ljust(64, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
+
+    def sign(self, text: bytes) -> bytes:
+        """The signature, in hexadecimal digits."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(text)
+        outer.update(inner.digest())
+        return outer.hexdigest().encode()
 
 
 @lru_cache(maxsize=SIGNING_KEYS_MAX)
-def signing_key(secret: str, date: bytes, region: str) -> bytes:
-    """The key that signs for one day and region (32 bytes)."""
+def prepared_key(secret: str, date: bytes, region: str) -> PreparedKey:
+    """The key that signs for one day and region."""
     key = hmac.digest(b"AWS4" + secret.encode(), date, "sha256")
     for part in (region.encode(), b"s3", b"aws4_request"):
         key = hmac.digest(key, part, "sha256")
-    return key
+    return PreparedKey(key)
 
 
 def parse_claim(query: bytes, headers: Mapping[bytes, bytes]) -> Claim | None:
     """Reads the Authorization header or the presigned query; None if there is neither. Raises :class:`S3Error`."""
     authorization = headers.get(b"authorization")
-    is_presigned = b"X-Amz-" in query and any(field in query for field in _QUERY_FIELDS)
+    is_presigned = (
+        bool(query) and query.find(b"X-Amz-") >= 0 and any(field in query for field in _QUERY_FIELDS)
+    )
     if authorization is None:
         return _claim_of_query(query) if is_presigned else None
     if is_presigned:
@@ -166,23 +204,40 @@ def parse_claim(query: bytes, headers: Mapping[bytes, bytes]) -> Claim | None:
 
 
 def _claim_of_header(authorization: bytes, query: bytes, headers: Mapping[bytes, bytes]) -> Claim:
-    match = _AUTHORIZATION.fullmatch(authorization)
-    if match is None:
+    scope = _scope_of_header(authorization[:-64])
+    if scope is None:
         raise _malformed_header(authorization)
-    credential, signed_headers, signature = match.groups()
-    scope = _CREDENTIAL.fullmatch(credential)
+    timestamp = headers.get(b"x-amz-date")
+    if timestamp is None or len(timestamp) != 16:
+        raise S3Error(
+            "AccessDenied", "AWS authentication requires a valid x-amz-date header (YYYYMMDDTHHMMSSZ)"
+        )
+    return Claim(scope, timestamp, authorization[-64:], query)
+
+
+@lru_cache(maxsize=SCOPES_MAX)
+def _scope_of_header(front: bytes) -> Scope | None:
+    """Parses an Authorization header up to ``Signature=``; what stands there is compared as it is."""
+    match = _AUTHORIZATION.fullmatch(front)
+    if match is None:
+        return None
+    scope = _scope(*match.groups())
     if scope is None:
         raise S3Error(
             "AuthorizationHeaderMalformed",
             "The authorization header is malformed; the Credential is not KEY/YYYYMMDD/REGION/s3/aws4_request.",
         )
-    timestamp = headers.get(b"x-amz-date")
-    if timestamp is None or _TIMESTAMP.fullmatch(timestamp) is None:
-        raise S3Error(
-            "AccessDenied", "AWS authentication requires a valid x-amz-date header (YYYYMMDDTHHMMSSZ)"
-        )
-    key_id, date, region = scope.groups()
-    return Claim(key_id.decode(), date, region.decode(), timestamp, signed_headers, signature, query)
+    return scope
+
+
+def _scope(credential: bytes, signed_headers: bytes) -> Scope | None:
+    match = _CREDENTIAL.fullmatch(credential)
+    if match is None:
+        return None
+    key_id, rest, date, region = match.groups()
+    return Scope(
+        key_id.decode(), date, region.decode(), rest, signed_headers, tuple(signed_headers.split(b";"))
+    )
 
 
 def _malformed_header(authorization: bytes) -> S3Error:
@@ -190,7 +245,7 @@ def _malformed_header(authorization: bytes) -> S3Error:
         return S3Error(
             "AuthorizationHeaderMalformed",
             "The authorization header is malformed; it must be: AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, "
-            "Signature= and 64 lower-case hexadecimal digits.",
+            "Signature= and 64 hexadecimal digits.",
         )
     return S3Error(
         "InvalidRequest",
@@ -221,7 +276,7 @@ def _checked_query_claim(fields: Mapping[bytes, bytes], rest: bytes) -> Claim:
     )
     if algorithm != _ALGORITHM:
         raise _bad_query('X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"')
-    scope = _CREDENTIAL.fullmatch(credential)
+    scope = _scope(credential, signed_headers)
     if scope is None:
         raise _bad_query("the X-Amz-Credential is not KEY/YYYYMMDD/REGION/s3/aws4_request")
     if _TIMESTAMP.fullmatch(timestamp) is None:
@@ -230,10 +285,7 @@ def _checked_query_claim(fields: Mapping[bytes, bytes], rest: bytes) -> Claim:
         raise _bad_query(f"X-Amz-Expires must be a number of seconds from 1 to {EXPIRES_MAX_S} (a week)")
     if _HEX_SHA256.fullmatch(signature) is None:
         raise _bad_query("the X-Amz-Signature is not 64 lower-case hexadecimal digits")
-    key_id, date, region = scope.groups()
-    return Claim(
-        key_id.decode(), date, region.decode(), timestamp, signed_headers, signature, rest, int(expires)
-    )
+    return Claim(scope, timestamp, signature, rest, int(expires))
 
 
 def _bad_query(message: str) -> S3Error:
@@ -256,7 +308,7 @@ def _check_time(claim: Claim, now_s: float) -> None:
         signed_at_s = _epoch_seconds(claim.timestamp)
     except ValueError:
         raise _malformed(claim, "the request's time is no date of the calendar") from None
-    if claim.timestamp[:8] != claim.date:
+    if claim.timestamp[:8] != claim.scope.date:
         raise _malformed(claim, "the date in the Credential is not that of the request's time")
     if claim.expires_s is None:
         if abs(now_s - signed_at_s) > CLOCK_SKEW_MAX_S:
@@ -269,6 +321,8 @@ def _check_time(claim: Claim, now_s: float) -> None:
 
 @lru_cache(maxsize=256)  # requests of one second share theirs
 def _epoch_seconds(timestamp: bytes) -> float:
+    if _TIMESTAMP.fullmatch(timestamp) is None:
+        raise ValueError("not of the form YYYYMMDDTHHMMSSZ")
     return datetime.strptime(timestamp.decode(), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
 
 
@@ -283,7 +337,7 @@ def _times(claim: Claim, now_s: float) -> tuple[tuple[str, str], ...]:
 
 def _wrong_region(claim: Claim, regions: Collection[str]) -> S3Error:
     expected = sorted(regions)[0]
-    message = f"the region '{claim.region}' is wrong; expecting '{expected}'"
+    message = f"the region '{claim.scope.region}' is wrong; expecting '{expected}'"
     error = _malformed(claim, f"The authorization header is malformed; {message}")
     error.details = (("Region", expected),)  # boto3 signs anew for the region that stands here
     return error
@@ -314,16 +368,20 @@ def _payload_hash(claim: Claim, headers: Mapping[bytes, bytes], body_sha256: byt
     return announced
 
 
+def _mismatch(scope: Scope) -> S3Error:
+    return S3Error("SignatureDoesNotMatch", details=(("AWSAccessKeyId", scope.key_id),))
+
+
 def _canonical_headers(claim: Claim, headers: Mapping[bytes, bytes]) -> bytes:
     """The signed headers, one ``name:value`` a line in the order of the claim, blanks trimmed and collapsed."""
-    names = claim.signed_headers.split(b";")
+    names = claim.scope.names
     lines = []
     for name in names:
         value = headers.get(name)
         if value is None:
             # An intermediary that drops a header breaks the signature; so does one that was never sent.
-            raise S3Error("SignatureDoesNotMatch", details=(("AWSAccessKeyId", claim.key_id),))
-        lines.append(b"%b:%b" % (name, b" ".join(value.split()) if b" " in value or b"\t" in value else value))
+            raise _mismatch(claim.scope)
+        lines.append(name + b":" + b" ".join(value.split()))
     if b"host" not in names:
         raise _malformed(claim, "the host header must be among the SignedHeaders")
     unsigned = [name.decode("latin-1") for name in headers if name[:6] == b"x-amz-" and name not in names]

@@ -150,6 +150,7 @@ class Answering:
             (plan.stop - 1) // block_bytes,
             opened=opened,
             patience_s=self._worker.options.send_timeout_s,
+            ahead_bytes=self._worker.options.read_ahead_bytes,
             stream=self._stream,
             count_miss=self._count_miss,
         )
@@ -181,7 +182,7 @@ class Answering:
                 sender.write_pinned(head, view)
                 self._worker.counters["bytes_sent_total"] += len(view)
                 if head:
-                    await stream.begun(index)
+                    stream.begun(index)
                 low = available
                 connection.sending()
                 await sender.drained()

@@ -1,9 +1,14 @@
 """The blocks of one answer, in order, with the next ones asked for ahead.
 
-Law: an object of any size passes through a window of bounded size. Blocks that are here are pinned when their turn comes and not before (a hit
-costs no time, and a slow reader would hold memory for nothing); blocks that are not are asked for up to the window ahead, each by a
-fetch of its own, so that they come in the order they are sent. All blocks are of one version: every fetch names the content. Pins that are
-given out belong to whoever gets them (:mod:`cashy.s3.send`); those not given out go with :meth:`BlockStream.close`.
+Law: an object of any size passes through a window of bounded size, and a reader that stalls holds one block, not a window. Blocks that are
+here are pinned when their turn comes and not before. Those that are not are asked for up to the window ahead, each by a fetch of its own,
+so that they come in the order they are sent; once such a block is complete it is let go again, and stays in memory like
+any other that was just read (if it is evicted before its turn, it is fetched again). A block whose turn comes while it is filling is
+taken over as it is. All blocks are of one version: every fetch names the content. Pins that are given out belong to whoever gets
+them (:mod:`cashy.s3.send`).
+
+Rejected: keeping what was asked for ahead pinned until its turn; four stalled readers then pinned a whole small arena, and everybody
+else was refused [seen].
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from collections.abc import Callable
 
 from cashy.client.meta import Meta
 from cashy.errors import ArenaFull, CashyError, OriginInvalid, PinQuotaExceeded, SlowDown
-from cashy.s3.limits import FETCH_RETRY_S, READ_AHEAD_BLOCKS_MAX, READ_AHEAD_BLOCKS_MIN, READ_AHEAD_BYTES
+from cashy.s3.limits import FETCH_RETRY_S, READ_AHEAD_BLOCKS_MAX, READ_AHEAD_BLOCKS_MIN
 from cashy.s3.session import Fetch, FetchedBlock, Pin, Session
 
 __all__ = ["Block", "BlockStream", "first_block_of"]
@@ -42,11 +47,52 @@ async def first_block_of(fetch: Fetch) -> FetchedBlock | None:
     return None
 
 
+class _Ahead:
+    """One block asked for before its turn. ``arrived`` is the block once it is announced, None if it will not come."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self.is_taken = False
+        self.arrived: asyncio.Future[FetchedBlock | None] = asyncio.get_running_loop().create_future()
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        block: FetchedBlock | None = None
+        try:
+            async with self._fetch as fetch:
+                block = await first_block_of(fetch)
+                self.arrived.set_result(block)
+                if block is not None:
+                    await block.wait_beyond(block.pin.length - 1)
+        except CashyError:
+            pass  # whoever sends the block meets the error itself
+        finally:
+            if not self.arrived.done():
+                self.arrived.set_result(None)
+            if block is not None and not self.is_taken:
+                block.pin.release()
+
+    async def take(self) -> FetchedBlock | None:
+        """The block if it is still under way, with its pin; None if it is here by now, or failed: to be asked for as usual."""
+        if self.task.done():
+            return None
+        self.is_taken = True
+        try:
+            return await asyncio.shield(self.arrived)
+        except asyncio.CancelledError:
+            self.is_taken = False
+            raise
+
+    async def close(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
 class BlockStream:
     """Blocks ``first`` … ``last`` of one version.
 
-    ``opened`` is an entered fetch of block ``first``, if there is one already. ``patience_s``: how long a block is asked for again while the
-    memory is full, once the answer has begun (:meth:`begun`) and cannot become an error any more.
+    ``opened`` is an entered fetch of block ``first``, if there is one already. ``ahead_bytes`` is the window. ``patience_s``: how long a
+    block is asked for again while the memory is full, once the answer has begun (:meth:`begun`) and cannot become an error any more.
     """
 
     def __init__(
@@ -58,6 +104,7 @@ class BlockStream:
         *,
         opened: Fetch | None = None,
         patience_s: float,
+        ahead_bytes: int,
         stream: int = 0,
         count_miss: Callable[[], None],
     ) -> None:
@@ -68,9 +115,8 @@ class BlockStream:
         self._patience_s = patience_s
         self._count_miss = count_miss
         self._fetches: dict[int, Fetch] = {} if opened is None else {first: opened}
-        self._window = max(
-            READ_AHEAD_BLOCKS_MIN, min(READ_AHEAD_BLOCKS_MAX, READ_AHEAD_BYTES // meta.block_bytes)
-        )
+        self._ahead: dict[int, _Ahead] = {}
+        self._window = max(READ_AHEAD_BLOCKS_MIN, min(READ_AHEAD_BLOCKS_MAX, ahead_bytes // meta.block_bytes))
         self._looked_ahead_to = first
         self._has_begun = False
 
@@ -81,7 +127,7 @@ class BlockStream:
             try:
                 block = await self._get(index)
                 if self._has_begun:
-                    await self._look_ahead(index)
+                    self._look_ahead(index)
                 return block
             except _FULL:
                 if patience_s <= 0:
@@ -92,24 +138,36 @@ class BlockStream:
                 patience_s -= FETCH_RETRY_S
                 await asyncio.sleep(FETCH_RETRY_S)
 
-    async def begun(self, index: int) -> None:
+    def begun(self, index: int) -> None:
         """The first bytes, of block ``index``, are on their way: now others may be asked for beside it without delaying them."""
         self._has_begun = True
-        await self._look_ahead(index)
+        self._look_ahead(index)
 
     async def finish(self, index: int) -> None:
         """Block ``index`` is complete and was sent: its fetch is over."""
+        ahead = self._ahead.pop(index, None)
+        if ahead is not None:
+            await ahead.close()
         fetch = self._fetches.pop(index, None)
         if fetch is not None:
             await fetch.__aexit__(None, None, None)
 
     async def close(self) -> None:
         """Gives up all that is under way."""
+        aheads, self._ahead = list(self._ahead.values()), {}
+        for ahead in aheads:
+            await ahead.close()
         fetches, self._fetches = list(self._fetches.values()), {}
         for fetch in fetches:
             await fetch.__aexit__(None, None, None)
 
     async def _get(self, index: int) -> Block:
+        ahead = self._ahead.get(index)
+        if ahead is not None:
+            early = await ahead.take()
+            if early is not None:
+                return Block(early.pin, early)
+            await self._ahead.pop(index).close()
         if index not in self._fetches:
             pin = self._session.pin(self._meta, index)
             if pin is not None:
@@ -122,24 +180,27 @@ class BlockStream:
             )
         return Block(fetched.pin, fetched)
 
-    async def _look_ahead(self, index: int) -> None:
+    def _look_ahead(self, index: int) -> None:
         """Asks for what is not here, up to the window; failures show when the block's turn comes."""
         end = min(self._last, index + self._window)
-        for ahead in range(max(index, self._looked_ahead_to) + 1, end + 1):
-            self._looked_ahead_to = ahead
+        for number in range(max(index, self._looked_ahead_to) + 1, end + 1):
+            self._looked_ahead_to = number
             try:
-                pin = self._session.pin(self._meta, ahead)
+                pin = self._session.pin(self._meta, number)
                 if pin is None:
-                    await self._open(ahead)
+                    self._ahead[number] = _Ahead(self._fetch(number))
                 else:
                     pin.release()
             except CashyError:
                 return
 
     async def _open(self, index: int) -> None:
-        self._count_miss()
-        fetch = self._session.fetch(
-            self._meta.name, index, 1, content_id=self._meta.content_id, streaming=True, stream=self._stream
-        )
+        fetch = self._fetch(index)
         await fetch.__aenter__()
         self._fetches[index] = fetch
+
+    def _fetch(self, index: int) -> Fetch:
+        self._count_miss()
+        return self._session.fetch(
+            self._meta.name, index, 1, content_id=self._meta.content_id, streaming=True, stream=self._stream
+        )

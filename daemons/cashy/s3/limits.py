@@ -15,6 +15,7 @@ __all__ = [
     "READ_AHEAD_BLOCKS_MAX",
     "READ_AHEAD_BLOCKS_MIN",
     "READ_AHEAD_BYTES",
+    "READ_AHEAD_SHARES",
     "RECEIVE_BUFFER_BYTES",
     "REFUSED_MAX",
     "RENDERED_HEADS_MAX",
@@ -39,6 +40,9 @@ OUTGOING_BYTES_MAX = 256 << 10
 
 #: Bytes of one answer asked for ahead of the block being sent: at 1 Gbit/s and 5 ms a sixth of this is on the line; the rest covers jitter.
 READ_AHEAD_BYTES = 16 << 20
+
+#: One answer asks for no more ahead than this part of what the worker may pin: in a small arena, readers would evict each other's blocks.
+READ_AHEAD_SHARES = 8
 
 #: The same in blocks: one ahead is the least that overlaps receiving with sending, and each is a message to the master.
 READ_AHEAD_BLOCKS_MIN, READ_AHEAD_BLOCKS_MAX = 1, 64

@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import uvloop
 
@@ -20,7 +21,7 @@ from cashy.log import get_logger
 from cashy.notify import listen_sockets, notify
 from cashy.s3.connection import S3Connection
 from cashy.s3.credentials import Credentials, load_credentials
-from cashy.s3.limits import LISTEN_BACKLOG, STOP_GRACE_S
+from cashy.s3.limits import LISTEN_BACKLOG, READ_AHEAD_SHARES, STOP_GRACE_S
 from cashy.s3.worker import Worker, WorkerOptions
 from cashy.settings import Settings
 
@@ -41,8 +42,12 @@ def run(settings: Settings) -> int:
         regions=frozenset([settings.s3.region] if settings.s3.region else []),
     )
     listeners = listen_sockets() or [open_listener(settings.s3.listen.host, settings.s3.listen.port)]
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run_until_signal(str(settings.instance.socket), listeners, credentials, options))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run_until_signal(str(settings.instance.socket), listeners, credentials, options))
+    finally:
+        for listener in listeners:
+            listener.close()
     return 0
 
 
@@ -63,6 +68,9 @@ async def _run_until_signal(
 
     session = await AsyncSession.connect(socket_path, program="cashy s3")
     try:
+        if session.arena is not None:  # several readers at a time must find room in what this worker may pin
+            share = session.arena.pin_bytes_max // READ_AHEAD_SHARES
+            options = replace(options, read_ahead_bytes=min(options.read_ahead_bytes, share))
         worker = Worker(session, credentials, options)
         await serve(worker, listeners, ready=ready, stop=stop)
         log.info("stopped", **worker.counters)

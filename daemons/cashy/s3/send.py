@@ -5,10 +5,10 @@ another object reached a slow reader when the pin was dropped at once], so a pin
 transport's buffer is empty or the connection is lost. Nobody else releases it: not the coroutine that asked for it, not an error
 path, not a timeout (which aborts the connection, and then the loss releases).
 
-The low-water mark is 0, so that ``resume_writing`` says exactly "the buffer is empty". uvloop performs writes at the end of the
-loop's turn: right after ``write`` nothing is known, and one turn later either everything has left or the protocol has been paused.
-``sendfile`` and ``MSG_ZEROCOPY`` are not used: there the kernel itself keeps references to the pages, beyond anything this
-module could see.
+Both water marks are 0: uvloop then writes at once, pauses the protocol if the kernel has not taken everything, and ``resume_writing``
+says exactly "the buffer is empty". Nothing rests on the first: if a write was only queued for the end of the loop's turn, the check
+is made again one turn later. ``sendfile`` and ``MSG_ZEROCOPY`` are not used: there the kernel itself keeps references to the pages,
+beyond anything this module could see.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ class PinnedSender:
         if self._is_lost:
             return
         if head:
-            self._transport.write(head)
-        self._transport.write(view)
+            self._transport.writelines((head, view))  # one writev
+        else:
+            self._transport.write(view)
 
     def finish(self, pin: Pin) -> None:
         """Nothing more will be written under this pin: it is released when what was written has left."""

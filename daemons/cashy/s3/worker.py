@@ -39,6 +39,7 @@ from cashy.log import get_logger
 from cashy.s3.credentials import Credentials
 from cashy.s3.limits import (
     BLOCK_BYTES_GUESS,
+    READ_AHEAD_BYTES,
     RECEIVE_BUFFER_BYTES,
     RENDERED_HEADS_MAX,
     SWEEP_INTERVAL_S,
@@ -53,12 +54,13 @@ __all__ = ["Plan", "Worker", "WorkerOptions"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """What an operator may change; see ``[s3]`` in ``cashy.settings``. ``regions`` empty: any."""
+    """What an operator may change, see ``[s3]`` in ``cashy.settings``; ``regions`` empty: any. ``read_ahead_bytes`` is per answer."""
 
     connections_max: int = 4096
     head_timeout_s: float = 10.0
     idle_timeout_s: float = 75.0
     send_timeout_s: float = 30.0
+    read_ahead_bytes: int = READ_AHEAD_BYTES
     regions: frozenset[str] = frozenset()
 
 
@@ -113,15 +115,21 @@ class Worker:
             regions=self.options.regions,
             body_sha256=request.body_sha256,
         )
-        if b"x-amz-security-token" in request.headers or b"X-Amz-Security-Token=" in request.query:
+        if b"x-amz-security-token" in request.headers or (
+            request.query and b"X-Amz-Security-Token=" in request.query
+        ):
             raise S3Error(
                 "InvalidToken"
             )  # the keys here are static: what the token promises cannot be checked
         action = classify(request)
         if not isinstance(action, ObjectRead) and (key_id is not None or self.credentials.anonymous):
             # Nothing would be done whatever the rights are; those are asked when it can be.
-            raise S3Error("NotImplemented", "This operation is not implemented; GetObject and HeadObject are.")
-        if not isinstance(action, ObjectRead) or not self.credentials.authorise(key_id, action.bucket, "read"):
+            raise S3Error(
+                "NotImplemented", "This operation is not implemented; GetObject and HeadObject are."
+            )
+        if not isinstance(action, ObjectRead) or not self.credentials.authorise(
+            key_id, action.bucket, "read"
+        ):
             raise S3Error("AccessDenied")
         return action
 
@@ -134,7 +142,7 @@ class Worker:
         if action.overrides:
             rendered = with_overrides(rendered, action.overrides)
         common = common_headers(request_id, int(time.time()), keep_alive=keep_alive)
-        if any(name in headers for name in CONDITIONAL_HEADERS):
+        if not CONDITIONAL_HEADERS.isdisjoint(headers):
             status = evaluate_conditions(headers, rendered.etag, rendered.last_modified_s)
             if status == 304:
                 return Plan(not_modified_head(rendered, common), 0, 0)

@@ -14,11 +14,11 @@ import boto3
 import botocore.config
 import pytest
 import uvloop
+from tests.cashy.s3.memory_session import MemorySession
 
 from cashy.s3.credentials import Credentials, Key
 from cashy.s3.main import open_listener, serve
 from cashy.s3.worker import Worker, WorkerOptions
-from tests.cashy.s3.memory_session import MemorySession
 
 KEY = Key("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 NARROW_KEY = Key("AKIDNARROW", "narrow-secret", ("data-*",))
@@ -95,7 +95,11 @@ class Running:
         if receive_buffer_bytes:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         raw.settimeout(20)
-        raw.connect((self.host, self.port))
+        try:
+            raw.connect((self.host, self.port))
+        except OSError:
+            raw.close()
+            raise
         return raw
 
     def exchange(self, data: bytes) -> bytes:

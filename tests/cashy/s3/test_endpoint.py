@@ -12,6 +12,8 @@ import boto3
 import botocore
 import pytest
 from botocore.exceptions import ClientError, HTTPClientError
+from tests.cashy.s3.conftest import KEY, NARROW_KEY, Running, receive_all, receive_answer
+from tests.cashy.s3.memory_session import MemorySession
 
 from cashy.errors import (
     AccessDenied,
@@ -25,8 +27,6 @@ from cashy.errors import (
     VersionChanged,
 )
 from cashy.s3.credentials import Key
-from tests.cashy.s3.conftest import KEY, NARROW_KEY, Running, receive_all, receive_answer
-from tests.cashy.s3.memory_session import MemorySession
 
 BLOCK_BYTES = 65_536
 DATA = bytes(range(251)) * 1000  # four blocks, the last one short
@@ -66,7 +66,9 @@ def refusal(call: Callable[..., Any], **arguments: Any) -> tuple[int, str]:
     return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
 
 
-def get(running: Running, target: str, *headers: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+def get(
+    running: Running, target: str, *headers: str, method: str = "GET"
+) -> tuple[int, dict[str, str], bytes]:
     with running.connect() as raw:
         lines = [f"{method} {target} HTTP/1.1", "Host: h", *headers, "", ""]
         raw.sendall("\r\n".join(lines).encode("latin-1"))
@@ -86,7 +88,10 @@ def test_ranges(s3: Any, session: MemorySession, key: str, range_header: str | N
     answer = s3.get_object(Bucket="b", Key=key, **({"Range": range_header} if range_header else {}))
     first, last = 0, len(DATA) - 1
     if range_header and "ContentRange" in answer:
-        first, _, last = (int(part) if part.isdigit() else part for part in answer["ContentRange"][6:].split("/")[0].partition("-"))
+        first, _, last = (
+            int(part) if part.isdigit() else part
+            for part in answer["ContentRange"][6:].split("/")[0].partition("-")
+        )
     expected = DATA[first : last + 1]
     assert body_of(answer) == expected
     assert answer["ContentLength"] == len(expected)
@@ -103,8 +108,12 @@ def test_a_whole_cold_object_becomes_warm(s3: Any, session: MemorySession) -> No
     assert len(session.fetched) == 4
 
 
-def test_a_small_range_of_a_cold_object_fetches_one_block(s3: Any, running: Running, session: MemorySession) -> None:
-    body_of(s3.get_object(Bucket="b", Key="warm", Range="bytes=0-1"))  # so that the worker knows the size of blocks
+def test_a_small_range_of_a_cold_object_fetches_one_block(
+    s3: Any, running: Running, session: MemorySession
+) -> None:
+    body_of(
+        s3.get_object(Bucket="b", Key="warm", Range="bytes=0-1")
+    )  # so that the worker knows the size of blocks
     assert body_of(s3.get_object(Bucket="b", Key="cold", Range="bytes=70000-70009")) == DATA[70000:70010]
     assert session.fetched == [("s3://b/cold", 1)]
 
@@ -157,7 +166,23 @@ def test_a_files_version_is_quoted(s3: Any, session: MemorySession) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["a b", "a+b", "a%2Fb", "a%b", "ü/日本", "../up", "a/../b", "a//b", "/leading", "trailing/", "q?x=1", "h#x", "~!*'()", "\x01\x7f", "a&b;c=d"],
+    [
+        "a b",
+        "a+b",
+        "a%2Fb",
+        "a%b",
+        "ü/日本",
+        "../up",
+        "a/../b",
+        "a//b",
+        "/leading",
+        "trailing/",
+        "q?x=1",
+        "h#x",
+        "~!*'()",
+        "\x01\x7f",
+        "a&b;c=d",
+    ],
 )
 def test_names(s3: Any, session: MemorySession, key: str) -> None:
     session.put(f"s3://b/{key}", key.encode())
@@ -209,7 +234,10 @@ def test_overrides_cannot_split_the_head(running: Running, s3: Any) -> None:
 def test_refused_keys(start: Callable[..., Running], session: MemorySession) -> None:
     running = start(session, anonymous=False)
     small = {"Bucket": "b", "Key": "small"}
-    assert refusal(running.client(Key(KEY.key_id, "wrong")).get_object, **small) == (403, "SignatureDoesNotMatch")
+    assert refusal(running.client(Key(KEY.key_id, "wrong")).get_object, **small) == (
+        403,
+        "SignatureDoesNotMatch",
+    )
     assert refusal(running.client(Key("AKIDNOBODY", "x")).get_object, **small) == (403, "InvalidAccessKeyId")
     assert refusal(running.client(NARROW_KEY).get_object, **small) == (403, "AccessDenied")
     assert refusal(running.client(NARROW_KEY).get_object, Bucket="b", Key="missing") == (403, "AccessDenied")
@@ -265,7 +293,9 @@ def test_conditions(running: Running, key: str, headers: list[str], status: int)
 
 def test_not_modified_has_no_body_and_the_connection_goes_on(running: Running) -> None:
     with running.connect() as raw:
-        raw.sendall(b'GET /b/small HTTP/1.1\r\nHost: h\r\nIf-None-Match: "v1"\r\n\r\nGET /b/small HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n')
+        raw.sendall(
+            b'GET /b/small HTTP/1.1\r\nHost: h\r\nIf-None-Match: "v1"\r\n\r\nGET /b/small HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n'
+        )
         first, _, second = receive_all(raw).partition(b"\r\n\r\n")
     assert first.startswith(b"HTTP/1.1 304 Not Modified\r\n")
     assert second.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -278,7 +308,8 @@ def test_not_modified_has_no_body_and_the_connection_goes_on(running: Running) -
 @pytest.mark.parametrize(
     ("method", "target"),
     [("GET", "/"), ("GET", "/b"), ("GET", "/b?list-type=2"), ("HEAD", "/b/"), ("GET", "/b/small?acl"), ("GET", "/b/small?tagging"),
-     ("GET", "/b/small?versionId=1"), ("GET", "/b/small?partNumber=1"), ("GET", "/b/small?%61cl"), ("DELETE", "/b/small"), ("POST", "/b/small?uploads"), ("OPTIONS", "/b/small")],
+     ("GET", "/b/small?versionId=1"), ("GET", "/b/small?partNumber=1"), ("GET", "/b/small?%61cl"),
+     ("DELETE", "/b/small"), ("POST", "/b/small?uploads"), ("OPTIONS", "/b/small")],
 )  # fmt: skip
 def test_other_operations_are_not_implemented(running: Running, method: str, target: str) -> None:
     status, headers, body = get(running, target, method=method)

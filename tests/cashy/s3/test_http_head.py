@@ -39,7 +39,9 @@ def error_code(data: bytes) -> str:
 
 @given(st.integers(1, 40))
 def test_pieces_do_not_matter(step: int) -> None:
-    reader = read(SIMPLE + b"HEAD /b/k?a=b&c HTTP/1.1\r\nHoSt: h\r\nX-A: 1\r\nx-a: 2\r\n\r\n" + b"GET /part", step)
+    reader = read(
+        SIMPLE + b"HEAD /b/k?a=b&c HTTP/1.1\r\nHoSt: h\r\nX-A: 1\r\nx-a: 2\r\n\r\n" + b"GET /part", step
+    )
     first, second = reader.requests
     assert (first.method, first.path, first.query, first.keep_alive) == (b"GET", b"/b/k", b"", True)
     assert (second.method, second.query) == (b"HEAD", b"a=b&c")
@@ -78,7 +80,10 @@ def test_how_long_a_connection_lives(head: bytes, keep_alive: bool) -> None:
         (b"GET /\xc3\xa4 HTTP/1.1\r\nHost: h\r\n\r\n", "InvalidURI"),
         (b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", "BadRequest"),
         (b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", "BadRequest"),
-        (b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "BadRequest"),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "BadRequest",
+        ),
         (b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "BadRequest"),
         (b"GET / HTTP/1.1\nHost: h\n\n", "BadRequest"),
         (b"GET / HTTP/1.1\r\nHost: h\r\nX: a\0b\r\n\r\n", "BadRequest"),
@@ -118,7 +123,9 @@ def test_headers_have_a_limit_in_number() -> None:
 
 def test_headers_have_a_limit_in_bytes() -> None:
     def request(length: int) -> bytes:
-        return b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * (length - len(b"Host: h\r\nX: \r\n")) + b"\r\n\r\n"
+        return (
+            b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"y" * (length - len(b"Host: h\r\nX: \r\n")) + b"\r\n\r\n"
+        )
 
     assert len(read(request(HEAD_BYTES_MAX)).requests) == 1
     assert error_code(request(HEAD_BYTES_MAX + 1)) == "RequestHeaderSectionTooLarge"
@@ -130,7 +137,12 @@ def test_a_gets_body_is_hashed_and_dropped_up_to_a_limit(framing: str) -> None:
         head = b"GET / HTTP/1.1\r\nHost: h\r\n"
         if framing == "length":
             return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
-        return head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\nTrailer: x\r\n\r\n"
+        return (
+            head
+            + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body)
+            + body
+            + b"\r\n0\r\nTrailer: x\r\n\r\n"
+        )
 
     body = b"b" * BODY_IGNORED_BYTES_MAX
     reader = read(request(body) + SIMPLE)
@@ -141,7 +153,9 @@ def test_a_gets_body_is_hashed_and_dropped_up_to_a_limit(framing: str) -> None:
     assert reader.requests[0].body_sha256 is None
 
 
-@pytest.mark.parametrize("head", [b"PUT / HTTP/1.1\r\nHost: h\r\n", b"GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"])
+@pytest.mark.parametrize(
+    "head", [b"PUT / HTTP/1.1\r\nHost: h\r\n", b"GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"]
+)
 def test_other_bodies_end_the_connection_before_they_are_read(head: bytes) -> None:
     reader = read(head + b"Content-Length: 100\r\n\r\n")
     assert len(reader.requests) == 1

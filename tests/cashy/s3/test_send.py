@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from tests.cashy.s3.conftest import Running, receive_answer
+from tests.cashy.s3.memory_session import REFILL, MemorySession
 
 from cashy.s3 import connection
 from cashy.s3.send import PinnedSender
-from tests.cashy.s3.conftest import Running, receive_answer
-from tests.cashy.s3.memory_session import REFILL, MemorySession
 
 BLOCK_BYTES = 4 << 20
 DATA = bytes(range(251)) * (2 * BLOCK_BYTES // 251)  # one block and a piece of the next
@@ -103,7 +104,9 @@ def test_a_slow_reader_that_makes_progress_is_not_cut_off(
     assert received.partition(b"\r\n\r\n")[2] == DATA
 
 
-def test_a_client_that_leaves_lets_its_blocks_go(start: Callable[..., Running], cruel_session: MemorySession) -> None:
+def test_a_client_that_leaves_lets_its_blocks_go(
+    start: Callable[..., Running], cruel_session: MemorySession
+) -> None:
     running = start(cruel_session)
     with running.connect(receive_buffer_bytes=16_384) as raw:
         raw.sendall(b"GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -113,3 +116,21 @@ def test_a_client_that_leaves_lets_its_blocks_go(start: Callable[..., Running], 
     while running.on_loop(lambda: cruel_session.pinned):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_stalled_readers_hold_one_block_each(start: Callable[..., Running]) -> None:
+    """What was asked for ahead of them is let go when it is complete, so that others find room."""
+    session = MemorySession(block_bytes=1 << 20)
+    data = b"".join(bytes([number]) * (1 << 20) for number in range(32))
+    session.put("s3://b/large", data)
+    running = start(session)
+    with ExitStack() as stack:
+        stalled = [stack.enter_context(running.connect(receive_buffer_bytes=16_384)) for _ in range(4)]
+        for raw in stalled:
+            raw.sendall(b"GET /b/large HTTP/1.1\r\nHost: h\r\n\r\n")
+        time.sleep(0.5)
+        assert len(session.fetched) > 4
+        assert running.on_loop(lambda: session.pinned) <= 4
+        assert running.on_loop(lambda: session.open_fetches) <= 4
+        for raw in stalled:
+            assert receive_answer(raw)[2] == data

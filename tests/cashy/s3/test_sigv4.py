@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cashy.core.s3_errors import S3Error
-from cashy.core.sigv4 import CLOCK_SKEW_MAX_S, EXPIRES_MAX_S, SIGNING_KEYS_MAX, authenticate, parse_claim, signing_key
+from cashy.core.sigv4 import (
+    CLOCK_SKEW_MAX_S,
+    EXPIRES_MAX_S,
+    SIGNING_KEYS_MAX,
+    PreparedKey,
+    authenticate,
+    parse_claim,
+    prepared_key,
+)
 
 KEY_ID, SECRET, REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-west-3"
 
@@ -38,7 +47,12 @@ class Wire:
     def verify(self, now_s: float | None = None, **changes: Any) -> str | None:
         arguments: dict[str, Any] = {"secret_of": {KEY_ID: SECRET}.get, **changes}
         return authenticate(
-            self.method, self.path, self.query, self.headers, now_s=_now() if now_s is None else now_s, **arguments
+            self.method,
+            self.path,
+            self.query,
+            self.headers,
+            now_s=_now() if now_s is None else now_s,
+            **arguments,
         )
 
 
@@ -55,7 +69,9 @@ def sign(
 ) -> Wire:
     url = f"http://localhost:9000/bucket/{quote(key, safe='/~')}"
     if query:
-        url += "?" + "&".join(f"{quote(name, safe='-._~')}={quote(value, safe='-._~')}" for name, value in query.items())
+        url += "?" + "&".join(
+            f"{quote(name, safe='-._~')}={quote(value, safe='-._~')}" for name, value in query.items()
+        )
     request = AWSRequest("GET", url, headers={"Host": "localhost:9000", **(headers or {})})
     signer(Credentials(KEY_ID, SECRET), "s3", REGION, **options).add_auth(request)
     return Wire(request)
@@ -75,7 +91,11 @@ def code_of(wire: Wire, **arguments: Any) -> str:
 @given(
     keys,
     st.dictionaries(texts.filter(bool), texts, max_size=4),
-    st.dictionaries(visible.map(lambda text: "x-amz-meta-" + quote(text, safe="").replace("%", "").lower()), visible, max_size=3),
+    st.dictionaries(
+        visible.map(lambda text: "x-amz-meta-" + quote(text, safe="").replace("%", "").lower()),
+        visible,
+        max_size=3,
+    ),
     st.sampled_from([sign, presign]),
 )
 def test_what_botocore_signs_verifies(
@@ -118,12 +138,18 @@ def test_unknown_keys_are_told_from_wrong_signatures() -> None:
 
 
 def test_an_unsigned_request_is_nobodys() -> None:
-    assert authenticate(b"GET", b"/b/k", b"x=1", {b"host": b"h"}, now_s=0, secret_of=lambda key_id: None) is None
+    assert (
+        authenticate(b"GET", b"/b/k", b"x=1", {b"host": b"h"}, now_s=0, secret_of=lambda key_id: None) is None
+    )
 
 
 def test_the_clock_may_be_off_by_fifteen_minutes_and_no_more() -> None:
     wire = sign()
-    signed_at = datetime.strptime(wire.headers[b"x-amz-date"].decode(), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    signed_at = (
+        datetime.strptime(wire.headers[b"x-amz-date"].decode(), "%Y%m%dT%H%M%SZ")
+        .replace(tzinfo=UTC)
+        .timestamp()
+    )
     for skew in (-CLOCK_SKEW_MAX_S, CLOCK_SKEW_MAX_S):
         assert wire.verify(signed_at + skew) == KEY_ID
         assert code_of(wire, now_s=signed_at + skew * 1.01) == "RequestTimeTooSkewed"
@@ -139,7 +165,9 @@ def test_a_presigned_request_expires() -> None:
         wire.verify(_now() - CLOCK_SKEW_MAX_S - 2)
 
 
-@pytest.mark.parametrize(("expires", "is_right"), [(0, False), (1, True), (EXPIRES_MAX_S, True), (EXPIRES_MAX_S + 1, False)])
+@pytest.mark.parametrize(
+    ("expires", "is_right"), [(0, False), (1, True), (EXPIRES_MAX_S, True), (EXPIRES_MAX_S + 1, False)]
+)
 def test_a_presigned_request_lives_one_second_to_a_week(expires: int, is_right: bool) -> None:
     wire = presign(expires=expires)
     if is_right:
@@ -166,7 +194,9 @@ def test_every_amz_header_must_be_signed(signs: Callable[..., Wire]) -> None:
 
 def test_host_must_be_signed() -> None:
     wire = sign()
-    wire.headers[b"authorization"] = wire.headers[b"authorization"].replace(b"SignedHeaders=host;", b"SignedHeaders=")
+    wire.headers[b"authorization"] = wire.headers[b"authorization"].replace(
+        b"SignedHeaders=host;", b"SignedHeaders="
+    )
     assert code_of(wire) == "AuthorizationHeaderMalformed"
 
 
@@ -181,10 +211,14 @@ def test_headers_may_have_more_blanks_than_were_signed() -> None:
     assert wire.verify() == KEY_ID
 
 
-@pytest.mark.parametrize(("canonical", "sent"), [("k%28%29", "k()"), ("k%2Bk", "k+k"), ("k%21", "k!"), ("a/b", "a%2Fb")])
+@pytest.mark.parametrize(
+    ("canonical", "sent"), [("k%28%29", "k()"), ("k%2Bk", "k+k"), ("k%21", "k!"), ("a/b", "a%2Fb")]
+)
 def test_a_lax_path_verifies_if_its_full_encoding_was_signed(canonical: str, sent: str) -> None:
     wire = sign(key="")
-    request = AWSRequest("GET", f"http://localhost:9000/bucket/{canonical}", headers={"Host": "localhost:9000"})
+    request = AWSRequest(
+        "GET", f"http://localhost:9000/bucket/{canonical}", headers={"Host": "localhost:9000"}
+    )
     botocore.auth.S3SigV4Auth(Credentials(KEY_ID, SECRET), "s3", REGION).add_auth(request)
     wire = Wire(request)
     wire.path = f"/bucket/{sent}".encode()
@@ -219,11 +253,15 @@ def test_a_date_that_is_none_is_refused() -> None:
 
 def test_the_scopes_date_must_be_the_requests() -> None:
     wire = sign()
-    wire.headers[b"authorization"] = wire.headers[b"authorization"].replace(wire.headers[b"x-amz-date"][:8], b"20200101")
+    wire.headers[b"authorization"] = wire.headers[b"authorization"].replace(
+        wire.headers[b"x-amz-date"][:8], b"20200101"
+    )
     assert code_of(wire) == "AuthorizationHeaderMalformed"
 
 
-@pytest.mark.parametrize("field", ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature"])
+@pytest.mark.parametrize(
+    "field", ["Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature"]
+)
 def test_presigned_queries_must_be_complete_and_unambiguous(field: str) -> None:
     pairs = presign().query.split(b"&")
     wire = presign()
@@ -239,7 +277,12 @@ def test_two_mechanisms_at_once_are_refused() -> None:
     assert code_of(wire) == "InvalidArgument"
 
 
-def test_the_cache_of_signing_keys_is_bounded() -> None:
+@given(st.binary(max_size=64), st.binary(max_size=300))
+def test_the_prepared_key_is_hmac(key: bytes, text: bytes) -> None:
+    assert PreparedKey(key).sign(text) == hmac.digest(key, text, "sha256").hex().encode()
+
+
+def test_the_cache_of_prepared_keys_is_bounded() -> None:
     for number in range(SIGNING_KEYS_MAX + 1):
-        signing_key(f"secret {number}", b"20260101", REGION)
-    assert signing_key.cache_info().currsize == SIGNING_KEYS_MAX
+        prepared_key(f"secret {number}", b"20260101", REGION)
+    assert prepared_key.cache_info().currsize == SIGNING_KEYS_MAX
