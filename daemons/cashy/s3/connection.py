@@ -201,6 +201,9 @@ class S3Connection(asyncio.BufferedProtocol):
         sender.adopt(pin)
         sender.write_pinned(head, view)
         sender.finish(pin)
+        if not sender.unsent_bytes:
+            self._settle(keep_alive)
+            return
         self._is_busy = True
         self.sending()
         sender.when_drained(lambda: self.finish_request(keep_alive))
