@@ -20,7 +20,14 @@ __all__ = ["generate", "stale_files"]
 def generate(out: Path) -> None:
     """Writes the whole ``aviary`` package below ``out``."""
     sources = sorted(str(p.relative_to(PROTOS)) for p in PROTOS.rglob("*.proto"))
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", f"--python_out={out}", f"--pyi_out={out}"]
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        f"-I{PROTOS}",
+        f"--python_out={out}",
+        f"--pyi_out={out}",
+    ]
     subprocess.run([*command, *sources], check=True, cwd=PROTOS)
     package = out / "aviary"
     for folder in [package, *(p for p in package.rglob("*") if p.is_dir() and p.name != "__pycache__")]:
@@ -48,7 +55,9 @@ def stale_files(fresh: Path, checked_in: Path) -> list[str]:
 def main() -> int:
     """Generates or checks; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare with the checked-in code instead of writing it")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the checked-in code instead of writing it"
+    )
     if not parser.parse_args().check:
         generate(GENERATED.parent)
         return 0

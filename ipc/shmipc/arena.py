@@ -324,7 +324,9 @@ class ArenaOwner:
             else:
                 if state in (State.FILLING, State.EVICTING):
                     self._change(slot, Event.ADOPT)
-                elif state != State.RETIRED:  # no state at all: somebody else wrote here; its content is nobody's
+                elif (
+                    state != State.RETIRED
+                ):  # no state at all: somebody else wrote here; its content is nobody's
                     self._words[slot * SLOT_WORDS] = word & ~STATE_MASK | State.RETIRED
                 self._retired.add(slot)
         self._index.clear()

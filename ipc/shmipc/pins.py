@@ -124,7 +124,9 @@ class PinTable:
             if entry >= self._high_water:
                 self._high_water = entry + 1
                 self._words[T_HIGH_WATER] = entry + 1
-            word = slot << GENERATION_BITS | generation  # pack_pin and _touch, written out: every hit comes through here
+            word = (
+                slot << GENERATION_BITS | generation
+            )  # pack_pin and _touch, written out: every hit comes through here
             words = self._words
             words[_ENTRIES_AT + entry] = word
             head = self._touch_head

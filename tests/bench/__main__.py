@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import signal
 import sys
@@ -13,6 +14,7 @@ import click
 from rich.console import Console
 
 from .generator import REPOSITORY
+from .machine import end_descendants
 from .row import Bench, Result, Row, Unavailable
 from .table import ROWS, show, write_json
 
@@ -48,6 +50,7 @@ def main(only: str, quick: bool, output: Path) -> None:
     progress = Console(stderr=True)
     results: list[Result] = []
     skipped: dict[str, str] = {}
+    atexit.register(end_descendants)
     for row in _chosen(only):
         progress.print(f"measuring {row.name} …", highlight=False)
         try:

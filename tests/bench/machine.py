@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ __all__ = [
     "LOAD_CORE",
     "SERVER_CORE",
     "cpu_seconds",
+    "end_descendants",
     "free_ports",
     "pinned",
     "private_bytes",
@@ -98,6 +100,15 @@ def stopped_in_the_end(process: subprocess.Popen[bytes]) -> Iterator[subprocess.
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def end_descendants() -> None:
+    """Kills what this process started and did not end, because a signal came just when it was started."""
+    for pid in process_tree(os.getpid())[1:]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def process_tree(pid: int) -> list[int]:

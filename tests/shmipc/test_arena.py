@@ -137,7 +137,9 @@ def test_a_copy_of_what_is_recycled_meanwhile_is_a_miss(arena: CellArena) -> Non
 
 
 @keepers
-def test_letting_go_of_what_was_not_taken_is_a_bug_that_shows(arena: CellArena, take: _Call, give: _Call) -> None:
+def test_letting_go_of_what_was_not_taken_is_a_bug_that_shows(
+    arena: CellArena, take: _Call, give: _Call
+) -> None:
     slot = arena.fill(digest_of(1))
     take(arena.owner, slot)
     give(arena.owner, slot)
@@ -162,7 +164,9 @@ def test_where_there_is_no_fence_nobody_can_pin_and_the_owner_still_evicts(
     client.close()
 
 
-def test_a_word_that_is_no_state_is_never_served_after_a_restart(make_arena: Callable[..., CellArena]) -> None:
+def test_a_word_that_is_no_state_is_never_served_after_a_restart(
+    make_arena: Callable[..., CellArena],
+) -> None:
     arena = make_arena()
     slot = arena.fill(digest_of(1))
     arena.owner._words[slot * SLOT_WORDS] |= 0xFF

@@ -319,11 +319,18 @@ def _check_time(claim: Claim, now_s: float) -> None:
         raise S3Error("AccessDenied", "Request is not valid yet", _times(claim, now_s))
 
 
-@lru_cache(maxsize=256)  # requests of one second share theirs
-def _epoch_seconds(timestamp: bytes) -> float:
+def _epoch_seconds(timestamp: bytes) -> int:
     if _TIMESTAMP.fullmatch(timestamp) is None:
         raise ValueError("not of the form YYYYMMDDTHHMMSSZ")
-    return datetime.strptime(timestamp.decode(), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    hours, minutes, seconds = int(timestamp[9:11]), int(timestamp[11:13]), int(timestamp[13:15])
+    if hours > 23 or minutes > 59 or seconds > 59:
+        raise ValueError("no time of day")
+    return _epoch_of_day(timestamp[:8]) + 3600 * hours + 60 * minutes + seconds
+
+
+@lru_cache(maxsize=64)  # strptime is slow, and all requests are of today or yesterday
+def _epoch_of_day(day: bytes) -> int:
+    return int(datetime.strptime(day.decode(), "%Y%m%d").replace(tzinfo=UTC).timestamp())
 
 
 def _times(claim: Claim, now_s: float) -> tuple[tuple[str, str], ...]:

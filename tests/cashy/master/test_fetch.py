@@ -33,7 +33,15 @@ class Answers:
         self.object = info
 
     def send_block(
-        self, request_id: int, block: int, slot: int, generation: int, length: int, tier: Tier, *, filling: bool
+        self,
+        request_id: int,
+        block: int,
+        slot: int,
+        generation: int,
+        length: int,
+        tier: Tier,
+        *,
+        filling: bool,
     ) -> None:
         self.blocks[block] = (slot, generation, length, tier, filling)
 
@@ -41,7 +49,9 @@ class Answers:
         self.progress.setdefault(block, []).append(watermark)
 
     def content(self) -> bytes:
-        return b"".join(bytes(self.host.store.content(self.blocks[index][0])) for index in sorted(self.blocks))
+        return b"".join(
+            bytes(self.host.store.content(self.blocks[index][0])) for index in sorted(self.blocks)
+        )
 
 
 def settings_for(root: Path, **sections: str) -> Settings:

@@ -50,7 +50,9 @@ class RawClient:
         return self.frames.popleft()
 
     def hello(self, *, can_pin: bool = True, version: int = PROTOCOL_VERSION) -> ServerFrame:
-        self.send(ClientFrame(request_id=1, hello=Hello(protocol_version=version, can_pin=can_pin, program="test")))
+        self.send(
+            ClientFrame(request_id=1, hello=Hello(protocol_version=version, can_pin=can_pin, program="test"))
+        )
         return self.next()
 
     def counters(self) -> dict[str, int]:
@@ -83,7 +85,9 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, 
     (folder / "b" / "x").write_bytes(bytes(range(256)) * 1024)
     config = tmp_path_factory.mktemp("config") / "cashy.toml"
     path = config.parent / "cashy.sock"
-    config.write_text('[limits]\nclients_max = 50\nclient_requests_max = 20\n[memory]\nsize = "4MiB"\nblock_size = "64KiB"\n')
+    config.write_text(
+        '[limits]\nclients_max = 50\nclient_requests_max = 20\n[memory]\nsize = "4MiB"\nblock_size = "64KiB"\n'
+    )
     command = [
         sys.executable, "-m", "cashy", "dev", "--config", str(config), "--origin", f"file={folder}", "--socket", str(path),
         "--s3-workers", "0",
@@ -130,7 +134,12 @@ def test_another_protocol_version_is_told_so(dev: tuple[Path, Path, int]) -> Non
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"GET / HTTP/1.1\r\n\r\n" * 10, os.urandom(4096), struct.pack("<I", FRAME_BYTES_MAX + 1), encode_frame(b"\xff" * 100)],
+    [
+        b"GET / HTTP/1.1\r\n\r\n" * 10,
+        os.urandom(4096),
+        struct.pack("<I", FRAME_BYTES_MAX + 1),
+        encode_frame(b"\xff" * 100),
+    ],
     ids=["http", "random", "oversize", "no-protobuf"],
 )
 def test_garbage_ends_that_connection_only(dev: tuple[Path, Path, int], garbage: bytes) -> None:

@@ -61,9 +61,16 @@ class Reader:
         self.arena.close()
 
 
-def make_store(instance: Instance, blocks: int = 16, policy: str = "s3-fifo", slot_count: int = 0) -> BlockStore:
+def make_store(
+    instance: Instance, blocks: int = 16, policy: str = "s3-fifo", slot_count: int = 0
+) -> BlockStore:
     return BlockStore.open(
-        instance, Counters(), arena_bytes=blocks * BLOCK, block_bytes=BLOCK, policy=policy, slot_count=slot_count
+        instance,
+        Counters(),
+        arena_bytes=blocks * BLOCK,
+        block_bytes=BLOCK,
+        policy=policy,
+        slot_count=slot_count,
     )
 
 
