@@ -52,7 +52,7 @@ $(VENV)/.set-up-bench: $(STAMP)
 	touch $@
 
 bench: $(VENV)/.set-up-bench
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 system-packages:
 	@missing=$$(for package in $(SYSTEM_PACKAGES); do \

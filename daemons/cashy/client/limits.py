@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ANSWER_TIMEOUT_S",
-    "BLOCK_HINTS_MAX",
+    "BLOCK_HINTS",
     "CONNECT_RETRY_S_MAX",
     "CONNECT_RETRY_S_MIN",
     "FETCH_BLOCKS_MAX",
@@ -36,8 +36,8 @@ META_CACHE_MAX = 8192
 #: How often at most the use of a metadata record is marked for the evictor: it wants to know what is in use, not how often within an instant.
 META_TOUCH_NS = 100_000_000
 
-#: Blocks whose digest and last slot are kept in the process (about 300 bytes each); others cost a digest and an index lookup.
-BLOCK_HINTS_MAX = 32_768
+#: Places for blocks whose slot is remembered in the process (about 300 bytes each), a power of two; others cost a digest and an index lookup.
+BLOCK_HINTS = 32_768
 
 #: Blocks asked for in one Fetch: 1 GiB of default blocks. The daemon holds all of them until they are released.
 FETCH_BLOCKS_MAX = 256

@@ -24,13 +24,12 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from time import monotonic_ns
-from typing import TypeVar
 
 import crc32c
 
 from aviary.cashy.v1 import control_pb2 as pb
 from cashy.client import forking
-from cashy.client.limits import BLOCK_HINTS_MAX, FETCH_BLOCKS_MAX, META_CACHE_MAX, META_TOUCH_NS
+from cashy.client.limits import BLOCK_HINTS, FETCH_BLOCKS_MAX, META_CACHE_MAX, META_TOUCH_NS
 from cashy.client.meta import Meta
 from cashy.core.meta_record import KIND_BLOCK, KIND_META
 from cashy.core.names import block_digest, meta_digest, parse_name
@@ -96,12 +95,13 @@ class PrivateBytes(bytearray):
             self.release()
 
 
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
+#: slot, generation, the slot's word while READY, then what stays the same for that generation: offset, capacity, length; and which block it is:
+#: content id and index. A plain tuple, because it is taken apart on the hit path.
+_KnownBlock = tuple[int, int, int, int, int, int, bytes, int]
 
-#: slot, generation, the slot's word while READY, then what stays the same for that generation: offset, capacity, length. A plain tuple,
-#: because it is taken apart on the hit path.
-_KnownBlock = tuple[int, int, int, int, int, int]
+#: Blocks that were found are remembered in a table with one place for each hash: bounded, and replaced without a search.
+_HINTS_MASK = BLOCK_HINTS - 1
+assert BLOCK_HINTS & _HINTS_MASK == 0
 
 
 class _KnownMeta:
@@ -125,7 +125,7 @@ class Pin:
         self._mapping = mapping
         self._table = table
         self._entry = entry
-        self.slot, self.generation, _, self.offset, self.capacity, self.length = known
+        self.slot, self.generation, _, self.offset, self.capacity, self.length, _, _ = known
 
     @property
     def available(self) -> int:
@@ -190,7 +190,8 @@ class LocalArena:
         self._index = IndexReader(segment.memory, geometry)
         self.table: PinTable | None = None
         self._metas: dict[str, _KnownMeta] = {}
-        self._hints: dict[tuple[bytes, int], _KnownBlock] = {}
+        self._older_metas: dict[str, _KnownMeta] = {}
+        self._hints: list[_KnownBlock | None] = [None] * BLOCK_HINTS
         self._make_accounts()
         if table_fd is not None:
             self.replace_table(table_fd)
@@ -232,8 +233,13 @@ class LocalArena:
     # --- metadata ---
 
     def lookup(self, name: str) -> Meta | None:
-        """Metadata that may be used without asking the daemon; raises :class:`~cashy.errors.InvalidName`."""
+        """Metadata that may be used without asking the daemon; raises :class:`~cashy.errors.InvalidName`.
+
+        While nothing changes it is the same object, so that others may keep what they derive from it.
+        """
         known = self._metas.get(name)
+        if known is None and (known := self._older_metas.get(name)) is not None:
+            self._remember_meta(name, known)
         if known is not None:
             now_ns = monotonic_ns()
             at = known.at
@@ -258,9 +264,14 @@ class LocalArena:
         if not self._copy(slot, word, digest, 0, memoryview(record)):
             return None
         meta = Meta(parsed.url, bytes(record))
-        known = _KnownMeta(meta, at, word)
-        _add_bounded(self._metas, name, known, META_CACHE_MAX)
+        self._remember_meta(name, _KnownMeta(meta, at, word))
         return meta
+
+    def _remember_meta(self, name: str, known: _KnownMeta) -> None:
+        """In two generations: a full younger one becomes the older one, whose unused half is forgotten with it, without a search."""
+        if len(self._metas) >= META_CACHE_MAX // 2:
+            self._metas, self._older_metas = {}, self._metas
+        self._metas[name] = known
 
     def _touch_meta(self, known: _KnownMeta, now_ns: int) -> None:
         known.touch_after_ns = now_ns + META_TOUCH_NS
@@ -286,10 +297,16 @@ class LocalArena:
                 and now_ns <= known.touch_after_ns
             ):
                 index, start = divmod(offset, known.meta.block_bytes)
-                block = self._hints.get((known.meta.content_id, index))
+                content_id = known.meta.content_id
+                block = self._hints[(hash(content_id) + index) & _HINTS_MASK]
                 stop = start + length
-                if block is not None and start < stop <= block[5]:
-                    slot, generation, word, at, capacity, filled = block
+                if (
+                    block is not None
+                    and block[7] == index
+                    and block[6] == content_id
+                    and start < stop <= block[5]
+                ):
+                    slot, generation, word, at, capacity, filled, _, _ = block
                     try:
                         entry = table.pin(slot, generation, capacity)
                     except (QuotaExceeded, PinTableFull):
@@ -323,7 +340,7 @@ class LocalArena:
             return None
         if known is None:
             return None
-        _, _, _, at, capacity, filled = known
+        at, capacity, filled = known[3:6]
         view = slot_view(self._address + at, capacity, filled, partial(table.unpin, entry), self._mapping)
         return view if stop - offset == filled else view[offset - start : stop - start]
 
@@ -366,10 +383,10 @@ class LocalArena:
         self, table: PinTable, content_id: bytes, index: int
     ) -> tuple[_KnownBlock, int] | tuple[None, int]:
         """Pins a READY block; returns what is known of it and the table's entry."""
-        known = self._hints.get((content_id, index))
+        known = self._hints[(hash(content_id) + index) & _HINTS_MASK]
         try:
-            if known is not None:
-                slot, generation, word, _, capacity, _ = known
+            if known is not None and known[7] == index and known[6] == content_id:
+                slot, generation, word, _, capacity = known[:5]
                 if self._words[slot * SLOT_WORDS] == word:
                     entry = table.pin(slot, generation, capacity)
                     # Step 3 of the pin protocol. The same word: the same generation, and what is known of it holds.
@@ -386,8 +403,17 @@ class LocalArena:
     def _remember(self, content_id: bytes, index: int, hit: Hit) -> _KnownBlock:
         word = hit.generation << STATE_BITS | _READY
         fields = hit.fields
-        known = hit.slot, hit.generation, word, fields.offset, fields.capacity, fields.length
-        _add_bounded(self._hints, (content_id, index), known, BLOCK_HINTS_MAX)
+        known = (
+            hit.slot,
+            hit.generation,
+            word,
+            fields.offset,
+            fields.capacity,
+            fields.length,
+            content_id,
+            index,
+        )
+        self._hints[(hash(content_id) + index) & _HINTS_MASK] = known
         return known
 
     def _translated(self, error: Exception, table: PinTable) -> Exception:
@@ -506,12 +532,3 @@ class LocalArena:
         if (table := self.table) is not None:
             table.touch(slot, word >> STATE_BITS)
         return True
-
-
-def _add_bounded(cache: dict[_Key, _Value], key: _Key, value: _Value, entries_max: int) -> None:
-    if len(cache) >= entries_max:
-        try:
-            cache.pop(next(iter(cache)), None)
-        except RuntimeError:  # another thread added something meanwhile
-            pass
-    cache[key] = value
