@@ -10,6 +10,7 @@ __all__ = [
     "FETCH_BLOCKS_MAX",
     "FILLS_WAITING_MAX",
     "FILL_SILENCE_S_MAX",
+    "HARVEST_MARKS_MAX",
     "HELLO_TIMEOUT_S",
     "LOCATE_BLOCKS_MAX",
     "MAINTENANCE_INTERVAL_S",
@@ -23,6 +24,7 @@ __all__ = [
     "SLOTS_MAX_DEFAULT",
     "SLOT_SHARE_BYTES",
     "STALL_CHECK_S",
+    "SWITCH_INTERVAL_S",
 ]
 
 #: How long no connection is accepted after the process ran out of descriptors.
@@ -73,6 +75,9 @@ READ_AHEAD_STREAMS_MAX = 256
 #: Names whose origin is remembered where several origins could have them.
 PLACES_REMEMBERED_MAX = 65_536
 
+#: Touch marks of one client that are taken in at a time: each costs microseconds, and the loop is not to stand still for them.
+HARVEST_MARKS_MAX = 256
+
 #: How often the master retires tables of dead clients, harvests touch marks and frees retired slots.
 MAINTENANCE_INTERVAL_S = 0.5
 
@@ -81,6 +86,9 @@ SLOT_SHARE_BYTES = 4096
 
 #: How often the master looks how late its loop is.
 STALL_CHECK_S = 0.01
+
+#: How long a thread of the master may keep the interpreter while its loop wants it.
+SWITCH_INTERVAL_S = 0.0005
 
 #: The most slots taken by default; an arena this large holds blocks, not crumbs.
 SLOTS_MAX_DEFAULT = 1 << 22

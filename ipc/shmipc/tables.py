@@ -88,10 +88,11 @@ class Table:
         words.frombytes(raw)
         return words
 
-    def harvest(self) -> array[int]:
-        """Touch marks written since the last call, oldest first; a lapped ring gives the newest :data:`TABLE_TOUCHES`."""
+    def harvest(self, marks_max: int = TABLE_TOUCHES) -> array[int]:
+        """Touch marks not harvested yet, oldest first, at most ``marks_max``; a lapped ring has lost the oldest ones."""
         _, head = self._client_words()
         tail = max(self._touch_tail, head - TABLE_TOUCHES)
+        head = min(head, tail + marks_max)
         self._touch_tail = head
         words = array("Q")
         if head <= tail:
@@ -186,10 +187,10 @@ class TableFolder:
             held.update(table.pinned())
         return held
 
-    def harvest(self) -> Iterator[int]:
-        """Touch marks of all clients since the last call, as pin words."""
+    def harvest(self, marks_max: int = TABLE_TOUCHES) -> Iterator[int]:
+        """Touch marks of all clients, as pin words; at most ``marks_max`` of each client, the rest the next time."""
         for table in self._tables.values():
-            yield from table.harvest()
+            yield from table.harvest(marks_max)
 
     def close(self) -> None:
         """Closes the owner's descriptors; the files stay for the next owner."""

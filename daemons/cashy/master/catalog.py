@@ -16,7 +16,7 @@ import crc32c
 from aviary.cashy.v1.control_pb2 import Header, ObjectInfo, Tier
 from cashy.core import meta_record
 from cashy.core.names import ObjectName, OriginSpec, Resolved, meta_digest, resolve
-from cashy.errors import CashyError, NoSuchBucket
+from cashy.errors import ArenaFull, CashyError, NoSuchBucket
 from cashy.limits import PLACES_REMEMBERED_MAX
 from cashy.master.counters import Counters
 from cashy.master.fills import Content, Fill, FillTable
@@ -198,7 +198,11 @@ class Catalog:
             if info.content_id != content.content_id:
                 self._counters.add("versions_replaced")
         record = meta_record.encode(_to_wire(content, Tier.TIER_LOCAL_MEMORY))
-        self._store.put_meta(digest, record, crc32c.crc32c(record), valid_until_ns)
+        try:
+            self._store.put_meta(digest, record, crc32c.crc32c(record), valid_until_ns)
+        except ArenaFull:  # whoever asks gets the answer all the same; the next one asks again
+            self._store.invalidate(digest)
+            self._counters.add("metadata_not_kept")
         return Known(name, content, _to_wire(content, Tier.TIER_ORIGIN))
 
     def forget(self, known: Known) -> None:

@@ -16,6 +16,7 @@ from cashy.core.names import ObjectName, OriginSpec, block_digest, parse_name
 from cashy.core.planner import ReadAhead
 from cashy.errors import CashyError, ConfigError, TooLarge
 from cashy.limits import (
+    HARVEST_MARKS_MAX,
     LOCATE_BLOCKS_MAX,
     MAINTENANCE_INTERVAL_S,
     PREFETCH_CONCURRENCY,
@@ -241,6 +242,8 @@ class Host:
     async def _maintain(self) -> None:
         while True:
             await asyncio.sleep(MAINTENANCE_INTERVAL_S)
+            while self.store.harvest() >= HARVEST_MARKS_MAX:  # noqa: ASYNC110 - nobody could set an event: clients only leave marks
+                await asyncio.sleep(0)
             self.store.maintain()
             self.fills.expire(time.monotonic())
 

@@ -6,12 +6,13 @@ import asyncio
 import gc
 import resource
 import signal
+import sys
 
 import structlog
 import uvloop
 
 from cashy.errors import ConfigError
-from cashy.limits import DESCRIPTORS_WANTED
+from cashy.limits import DESCRIPTORS_WANTED, SWITCH_INTERVAL_S
 from cashy.master.host import Host, make_origins
 from cashy.master.server import ClientServer
 from cashy.notify import notify
@@ -35,6 +36,8 @@ def run(settings: Settings) -> int:
             "no origin is configured: add an [[origin]] table, or --origin s3=URL or --origin file=DIR"
         )
     _check_fence()
+    # The loop shares the interpreter with the threads that read files; by default one of them may keep it waiting for 5 ms.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     _want_descriptors()
     instance = Instance(INSTANCE_FAMILY, settings.instance.name)
     try:

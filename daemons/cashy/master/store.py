@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from cashy.core.eviction import Policy, make_policy
 from cashy.core.meta_record import KIND_BLOCK, KIND_META
 from cashy.core.slabs import SlabAllocator
 from cashy.errors import ArenaFull
-from cashy.limits import SLOT_SHARE_BYTES, SLOTS_MAX_DEFAULT
+from cashy.limits import HARVEST_MARKS_MAX, SLOT_SHARE_BYTES, SLOTS_MAX_DEFAULT
 from cashy.master.counters import Counters
 from shmipc.arena import ArenaOwner, SlotFields
 from shmipc.instance import Instance
@@ -30,8 +31,12 @@ __all__ = ["BlockStore", "default_slot_count"]
 _NO_SLOT = 0xFFFF_FFFF
 #: Of a class's cells at most this part is evicted at once: a small class must not be emptied for one block.
 _BATCH_SHARE = 16
-#: Slabs looked at, clockwise, for one that is colder than a victim.
-_SLABS_COMPARED = 4
+#: Slabs looked at, clockwise, for one that is colder than a victim, and how many of its cells.
+_SLABS_COMPARED, _SAMPLE_CELLS = 4, 16
+#: Slots of a colder slab evicted at a time.
+_SLOTS_EMPTIED = 128
+#: Slabs of other classes among which a class without anything of its own chooses.
+_SLABS_WEIGHED = 4
 #: Slabs of other classes that are tried for a class which has nothing of its own to evict; what is pinned ranks as new after the first try.
 _SLABS_TRIED = 16
 
@@ -57,6 +62,7 @@ class BlockStore:
         )
         self._cells: dict[int, array[int]] = {}
         self._hand = 0
+        self._emptied = -1
 
     @classmethod
     def open(
@@ -173,13 +179,14 @@ class BlockStore:
             raise self._full()
         offset = self._slabs.take(class_index)
         batch = max(1, min(EVICTION_BATCH_SLOTS, self._policy.tracked(class_index) // _BATCH_SHARE))
-        looked_at = 0
+        # Twice round, since the policy may name some of the class again before it has named all; and some slabs of other classes.
+        named_left = 2 * self._policy.tracked(class_index)
+        slabs_left = _SLABS_TRIED
         while offset is None:
-            # Twice round, since the policy may name some of the class again before it has named all; and some slabs of other classes.
-            tries_left = 2 * self._policy.tracked(class_index) + _SLABS_TRIED - looked_at
-            if tries_left <= 0 or not self._make_room(class_index, batch):
+            if (named_left <= 0 and slabs_left <= 0) or not self._make_room(class_index, batch):
                 raise self._full()
-            looked_at += batch
+            named_left -= batch
+            slabs_left -= 1
             batch = min(2 * batch, EVICTION_BATCH_SLOTS)
             offset = self._slabs.take(class_index)
         return offset
@@ -197,13 +204,11 @@ class BlockStore:
             return True
         self.harvest()
         victims = self._policy.victims(class_index, batch)
-        stolen = self._colder_slab(class_index, victims)
-        if stolen is None and not victims:
-            stolen = self._any_slab(class_index)
-        freed = self._evict(stolen if stolen is not None else victims)
-        if not freed and victims:  # its own are pinned: perhaps others are not
-            freed = self._evict(self._any_slab(class_index) or ())
-        return freed > 0 or bool(victims) or bool(stolen)
+        if victims:
+            self._empty_a_colder_slab(class_index, victims[0])
+        freed = self._evict(victims)
+        others = [] if freed else self._any_slab(class_index)  # the class has nothing, or all of it is pinned
+        return freed + self._evict(others) > 0 or bool(victims) or bool(others)
 
     def _make_slots(self) -> bool:
         """All slot headers are in use: evicts from the class that has the most."""
@@ -232,40 +237,57 @@ class BlockStore:
             self._slabs.give(fields.offset - self._base)
         return len(freed)
 
-    def _colder_slab(self, class_index: int, victims: list[int]) -> list[int] | None:
-        """The READY slots of a slab of another class all of which were used before ``victims[0]``, if one is near the clock hand."""
-        if not victims:
-            return None
-        for slab in self._sweep(class_index, _SLABS_COMPARED):
-            slots = self._ready_in(slab)
-            if slots and self._policy.is_slab_colder(slots, victims[0]):
-                return slots
-        return None
+    def _empty_a_colder_slab(self, class_index: int, victim: int) -> None:
+        """Moves memory between classes, a step at a time: a slab whose blocks were all used before ``victim`` is emptied over several calls.
 
-    def _any_slab(self, class_index: int) -> list[int] | None:
-        """The slots of the next slab of another class of which none is held by a transfer; the class has nothing of its own."""
-        best: list[int] | None = None
-        for slab in self._sweep(class_index, self.arena.geometry.data_bytes // self._slab_bytes):
-            slots = self._ready_in(slab)
-            if slots and (best is None or self._policy.is_slab_colder(slots, best[0])):
+        Looked at is a sample of each slab, and evicted a batch: a slab can have thousands of cells, and the loop must not stand still for them.
+        """
+        if self._emptied < 0 or self._slabs.class_of(self._emptied) in (None, class_index):
+            self._emptied = next(
+                (slab for slab in self._sweep(class_index, _SLABS_COMPARED) if self._is_colder(slab, victim)),
+                -1,
+            )
+        if self._emptied < 0:
+            return
+        slots = list(islice(self._ready_in(self._emptied), _SLOTS_EMPTIED))
+        if not slots or not self._policy.is_slab_colder(slots, victim) or not self._evict(slots):
+            self._emptied = -1  # in use again, or what is left is pinned or being filled
+
+    def _is_colder(self, slab: int, victim: int) -> bool:
+        cells = self._cells[slab]
+        sample = [slot for slot in cells[:: max(1, len(cells) // _SAMPLE_CELLS)] if slot != _NO_SLOT]
+        return bool(sample) and self._policy.is_slab_colder(sample, victim)
+
+    def _any_slab(self, class_index: int) -> list[int]:
+        """All slots of a slab of another class that could be emptied: of some, the one with the fewest; none if there is no such slab."""
+        best: list[int] = []
+        weighed = 0
+        for slab in self._sweep(class_index, self._slabs.slab_count):
+            used = self._slabs.used_in_slab(slab)
+            if best and used >= len(best):
+                continue
+            slots = list(self._ready_in(slab))
+            if len(slots) == used:
                 best = slots
+            weighed += 1
+            if best and weighed >= _SLABS_WEIGHED:
+                break
         return best
 
     def _sweep(self, class_index: int, count: int) -> Iterator[int]:
         """The next ``count`` slabs of other classes, from where the last sweep stopped."""
-        total = self.arena.geometry.data_bytes // self._slab_bytes
+        total = self._slabs.slab_count
         for _ in range(min(count, total)):
             slab = self._hand
             self._hand = (slab + 1) % total
             if self._slabs.class_of(slab) not in (None, class_index):
                 yield slab
 
-    def _ready_in(self, slab: int) -> list[int]:
-        """The slots of a slab if all that is used of it is READY, else none: it could not be emptied."""
-        slots = [slot for slot in self._cells.get(slab, ()) if slot != _NO_SLOT]
-        if all(self.arena.state(slot) is State.READY for slot in slots):
-            return slots
-        return []
+    def _ready_in(self, slab: int) -> Iterator[int]:
+        """The READY slots of a slab; others are being filled, or retired."""
+        for slot in self._cells.get(slab, ()):
+            if slot != _NO_SLOT and self.arena.state(slot) is State.READY:
+                yield slot
 
     # --- cells ---
 
@@ -294,19 +316,20 @@ class BlockStore:
 
     # --- upkeep ---
 
-    def harvest(self) -> None:
-        """Tells the policy what readers have used since."""
+    def harvest(self) -> int:
+        """Tells the policy what readers have used, a bounded number of marks of each; returns how many there were."""
         touched = self._policy.touched
-        for word in set(self.arena.tables.harvest()):
+        words = list(self.arena.tables.harvest(HARVEST_MARKS_MAX))
+        for word in set(words):
             slot, generation = unpack_pin(word)
             if slot < self.arena.geometry.slot_count and self.arena.generation(slot) == generation:
                 touched(slot)
+        return len(words)
 
     def maintain(self) -> None:
-        """Retires tables of dead clients, frees retired slots, harvests touches: to be called now and then."""
+        """Retires tables of dead clients and frees retired slots: to be called now and then, as is :meth:`harvest`."""
         self._counters.add("tables_retired", len(self.arena.tables.retire_abandoned()))
         self._free_cells(self.arena.reclaim_retired())
-        self.harvest()
 
     @property
     def levels(self) -> dict[str, int]:

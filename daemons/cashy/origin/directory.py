@@ -40,6 +40,7 @@ from cashy.errors import (
 from cashy.origin.base import BlockRead, ObjectMeta, Origin
 from cashy.origin.beneath import error_of_os, open_beneath, relative_path
 from cashy.origin.file_threads import FileJob, FileThreads
+from cashy.origin.loop_inbox import LoopInbox
 
 __all__ = ["CHUNK_BYTES", "DirectoryOrigin", "QUEUE_MAX", "Preadv", "version_of"]
 
@@ -114,6 +115,7 @@ class DirectoryOrigin(Origin):
         self._read_timeout_s = read_timeout_s
         self._preadv = preadv
         self._tasks: set[_Task] = set()
+        self._inbox: LoopInbox | None = None
         self._closed = False
         self._drained: asyncio.Event | None = None
         self._reads_total = 0
@@ -133,7 +135,8 @@ class DirectoryOrigin(Origin):
         self._reads_total += 1
         try:
             path = relative_path(read.bucket, read.key)
-            task.run = lambda: self._run(loop, task, lambda: self._read(loop, task, read, path), read)
+            inbox = self._inbox_of(loop)
+            task.run = lambda: self._run(inbox, task, lambda: self._read(inbox, task, read, path), read)
             self._start(loop, task)
         except CashyError as error:
             loop.call_soon(self._tell, task, error)
@@ -157,7 +160,8 @@ class DirectoryOrigin(Origin):
         found: list[ObjectMeta] = []
         task = _Task(bucket, key)
         task.result = lambda error: _settle(answer, found, error)
-        task.run = lambda: self._run(loop, task, lambda: found.append(self._look(task, path)), None)
+        inbox = self._inbox_of(loop)
+        task.run = lambda: self._run(inbox, task, lambda: found.append(self._look(task, path)), None)
         self._heads_total += 1
         self._start(loop, task)
         try:
@@ -191,6 +195,11 @@ class DirectoryOrigin(Origin):
         }
 
     # ------------------------------------------------------------ a task's life, on the loop's thread
+
+    def _inbox_of(self, loop: asyncio.AbstractEventLoop) -> LoopInbox:
+        if self._inbox is None:
+            self._inbox = LoopInbox(loop)
+        return self._inbox
 
     def _start(self, loop: asyncio.AbstractEventLoop, task: _Task) -> None:
         self._threads.submit(task)
@@ -248,9 +257,7 @@ class DirectoryOrigin(Origin):
 
     # ------------------------------------------------------------ the work, in a thread
 
-    def _run(
-        self, loop: asyncio.AbstractEventLoop, task: _Task, work: Callable[[], None], read: BlockRead | None
-    ) -> None:
+    def _run(self, inbox: LoopInbox, task: _Task, work: Callable[[], None], read: BlockRead | None) -> None:
         error: CashyError | None = None
         try:
             if self._closed:
@@ -263,7 +270,7 @@ class DirectoryOrigin(Origin):
             error = error_of_os(failure, self._name_of(task))
         except Exception as failure:
             error = InternalError(f"{self._name_of(task)}: {failure!r}")
-        _post(loop, self._come_back, task, read, error)
+        _post(inbox, self._come_back, task, read, error)
 
     def _open(self, task: _Task, path: bytes) -> int:
         """Opens a regular file below the root; raises CashyError or OSError."""
@@ -305,23 +312,23 @@ class DirectoryOrigin(Origin):
         finally:
             os.close(fd)
 
-    def _read(self, loop: asyncio.AbstractEventLoop, task: _Task, read: BlockRead, path: bytes) -> None:
+    def _read(self, inbox: LoopInbox, task: _Task, read: BlockRead, path: bytes) -> None:
         fd = self._open(task, path)
         try:
             meta = _meta_of(self._status(task, fd))
             if read.expected_version not in (None, meta.version):
                 raise self._changed(task)
             length = max(0, min(read.length, meta.size_bytes - read.offset))
-            _post(loop, self._give_buffer, task, read, meta, length)
+            _post(inbox, self._give_buffer, task, read, meta, length)
             buffer = task.reply.get()
             if buffer is not None:
-                self._fill(loop, task, read, fd, meta, buffer, length)
+                self._fill(inbox, task, read, fd, meta, buffer, length)
         finally:
             os.close(fd)
 
     def _fill(
         self,
-        loop: Any,
+        inbox: LoopInbox,
         task: _Task,
         read: BlockRead,
         fd: int,
@@ -344,7 +351,7 @@ class DirectoryOrigin(Origin):
                 )
             done += count
             self._bytes_total += count
-            _post(loop, self._advance, task, read, done)
+            _post(inbox, self._advance, task, read, done)
 
     def _changed(self, task: _Task) -> VersionChanged:
         return VersionChanged(
@@ -365,9 +372,9 @@ def _meta_of(status: os.stat_result) -> ObjectMeta:
     return ObjectMeta(version_of(status), status.st_size, status.st_mtime_ns / 1e9)
 
 
-def _post(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *args: Any) -> None:
+def _post(inbox: LoopInbox, function: Callable[..., None], *args: Any) -> None:
     try:
-        loop.call_soon_threadsafe(function, *args)
+        inbox.post(function, *args)
     except (
         RuntimeError
     ):  # the loop is closed: a stuck thread came back after its origin's end; nobody is left to hear it

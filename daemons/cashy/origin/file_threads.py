@@ -12,6 +12,8 @@ threads at exit.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -19,11 +21,15 @@ from queue import SimpleQueue
 
 from cashy.errors import OriginUnavailable, SlowDown
 
-__all__ = ["FileJob", "FileThreads", "REPLACEMENTS_PER_THREAD"]
+__all__ = ["FileJob", "FileThreads", "READER_NICENESS", "REPLACEMENTS_PER_THREAD"]
 
 REPLACEMENTS_PER_THREAD = 1
 """Threads that may be started for each configured one, when it is stuck: one dead mount beside a good one is
 survived.
+"""
+
+READER_NICENESS = 10
+"""By how much the threads give way to the event loop: a thread that waits for a disk loses nothing by it.
 """
 
 
@@ -140,6 +146,7 @@ class FileThreads:
         self._threads.add(thread)
 
     def _work(self) -> None:
+        _give_way()
         while (job := self._queue.get()) is not None:
             with self._lock:
                 self._queued -= 1
@@ -162,3 +169,9 @@ class FileThreads:
             return False
         self._threads.discard(threading.current_thread())
         return True
+
+
+def _give_way() -> None:
+    """Lowers this thread's priority (on Linux a thread has its own): copying from the page cache must not keep the event loop from its core."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), READER_NICENESS)

@@ -218,8 +218,35 @@ def test_hits_that_only_readers_see_keep_a_block(instance: Instance, policy: str
     for number in range(100, 400):
         reader.pin(1)
         reader.drop()
-        store.maintain()
+        store.harvest()
         put(store, number)
     assert store.find(digest_of(1)) >= 0
+    reader.close()
+    store.close()
+
+
+def test_memory_moves_from_small_objects_that_cooled_down_to_large_ones(instance: Instance) -> None:
+    store = make_store(instance, blocks=64)
+    for number in range(9000):
+        put(store, number, 512)
+    for number in range(10_000, 10_600):
+        put(store, number)
+    kept = sum(store.find(digest_of(number)) >= 0 for number in range(10_000, 10_600))
+    assert kept > 48, "at most a few slabs are still the small ones'"
+    store._slabs.check_invariants()
+    store.close()
+
+
+def test_small_objects_in_use_keep_their_memory(instance: Instance) -> None:
+    store = make_store(instance, blocks=64)
+    reader = Reader(store)
+    for number in range(1000):
+        put(store, number, 512)
+    for number in range(10_000, 10_300):
+        for small in range(number % 10, 1000, 10):
+            reader.pin(small)
+            reader.drop()
+        put(store, number)
+    assert sum(store.find(digest_of(number)) >= 0 for number in range(1000)) > 900
     reader.close()
     store.close()
