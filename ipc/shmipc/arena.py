@@ -250,7 +250,10 @@ class ArenaOwner:
         self._words = self._slots.words
         self._memory = memoryview(segment.memory)
         self._index = IndexWriter(segment.memory, self.geometry)
-        self._free = array("I")
+        self._free = array(
+            "I"
+        )  # slots that were used before; those from _fresh on never were, and need no list
+        self._fresh = self.geometry.slot_count
         self._retired: set[int] = set()
         self._held: Counter[int] = Counter()
         self._attached: Counter[int] = Counter()
@@ -281,7 +284,7 @@ class ArenaOwner:
             raise
         owner = cls(instance, segment)
         owner._take_over()
-        owner._free.extend(range(geometry.slot_count - 1, -1, -1))
+        owner._fresh = 0
         return owner, False
 
     @classmethod
@@ -332,6 +335,8 @@ class ArenaOwner:
         self._index.clear()
         for slot in ready:
             self._index.insert(self._slots.digest(slot), slot)
+        while free and free[-1] == self._fresh - 1 and not self._words[free[-1] * SLOT_WORDS]:
+            self._fresh = free.pop()
         self._free.extend(reversed(free))
         self.reclaim_retired()
 
@@ -371,7 +376,7 @@ class ArenaOwner:
     @property
     def free_slots(self) -> int:
         """How many slots may be leased now."""
-        return len(self._free)
+        return len(self._free) + self.geometry.slot_count - self._fresh
 
     def content(self, slot: int) -> memoryview:
         """The slot's ``length`` bytes."""
@@ -385,20 +390,24 @@ class ArenaOwner:
 
         The caller answers for the range being free. Raises ``StateError`` if no slot is free.
         """
-        if not self._free:
+        if not self.free_slots:
             raise StateError("no slot is FREE: evict first")
         if (
             not self.geometry.data_offset <= offset <= offset + capacity <= self.geometry.total_bytes
             or length > capacity
         ):
             raise StateError(f"{length} bytes at {offset} with capacity {capacity} lie outside the data area")
-        slot = self._free.pop()
+        slot = self._free.pop() if self._free else self._next_fresh()
         generation = self._slots.generation(slot) + 1
         at = self.geometry.slots_offset + slot * SLOT_BYTES + S_DIGEST * WORD_BYTES
         _FIELDS.pack_into(self._memory, at, digest, length, offset, capacity, 0, kind, 0, 0)
         state = after(self._slots.state(slot), Event.LEASE)
         self._words[slot * SLOT_WORDS + S_WORD] = pack_word(generation, state)
         return slot
+
+    def _next_fresh(self) -> int:
+        self._fresh += 1
+        return self._fresh - 1
 
     def advance(self, slot: int, watermark: int) -> None:
         """Bytes ``[0, watermark)`` of a FILLING slot have arrived and may be read."""

@@ -17,6 +17,7 @@ range is open: the answer brings metadata and data in one round trip.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 
 from aviary.cashy.v1 import control_pb2 as pb
@@ -30,7 +31,7 @@ from cashy.errors import ArenaFull, InternalError, VersionChanged, ViewTooLarge
 __all__ = ["Gather", "GatherInto", "GatherView"]
 
 
-class Gather:
+class Gather(ABC):
     """A read of ``[offset, offset + length)`` of ``name``, cut at the object's end; ``length`` None = up to the end.
 
     ``meta`` with ``keep_version`` makes it a read of exactly that version (:class:`~cashy.errors.VersionChanged` if it cannot be had any more).
@@ -61,14 +62,17 @@ class Gather:
 
     # --- what the collectors below do ---
 
+    @abstractmethod
     def _prepare(self, size_bytes: int) -> None:
         """The range is known to have ``size_bytes`` bytes."""
 
+    @abstractmethod
     def _take_local(self, meta: Meta, index: int) -> bool:
-        raise NotImplementedError
+        """Takes a block that is here; False if it is not."""
 
+    @abstractmethod
     def _take_announced(self, meta: Meta, ready: pb.BlockReady) -> bool:
-        raise NotImplementedError
+        """Takes a block that the daemon announced; False if it has gone since."""
 
     def drop(self) -> None:
         """Lets go of everything collected so far."""

@@ -26,6 +26,8 @@ from array import array
 from collections.abc import Iterable
 from typing import Protocol
 
+from cashy.core.lazy_memory import zeros
+
 __all__ = ["CLASSES_MAX", "FREQUENCY_MAX", "Lru", "Policy", "S3Fifo", "make_policy"]
 
 FREQUENCY_MAX = 3  # two bits, as in the paper: more remembers the past for too long
@@ -90,8 +92,10 @@ class _Queues:
     """
 
     def __init__(self, slot_count: int, queue_count: int) -> None:
-        self._next = array("I", range(slot_count + queue_count))
-        self._previous = array("I", range(slot_count + queue_count))
+        self._next = zeros("I", slot_count + queue_count)
+        self._previous = zeros("I", slot_count + queue_count)
+        for head in range(slot_count, slot_count + queue_count):
+            self._next[head] = self._previous[head] = head
         self._slot_count = slot_count
         self.lengths = array("I", bytes(4 * queue_count))
 
@@ -132,8 +136,8 @@ class _Ghost:
 
     def __init__(self, entry_count: int, class_count: int) -> None:
         self._sets = max(1, -(-entry_count // _GHOST_WAYS))
-        self._entries = array("Q", bytes(8 * self._sets * _GHOST_WAYS))  # 0: empty
-        self._made_at = array("I", bytes(4 * self._sets * _GHOST_WAYS))
+        self._entries = zeros("Q", self._sets * _GHOST_WAYS)  # 0: empty
+        self._made_at = zeros("I", self._sets * _GHOST_WAYS)
         self._clocks = array("I", bytes(4 * class_count))
 
     def add(self, fingerprint: int, class_index: int) -> None:
@@ -171,9 +175,9 @@ class _SlotPolicy:
         if not 0 < class_count <= CLASSES_MAX:
             raise ValueError(f"{class_count} size classes: at least 1, at most {CLASSES_MAX}")
         self._class_count = class_count
-        self._class_of = bytearray(slot_count)
-        self._place_of = bytearray(slot_count)  # which queue, or _UNTRACKED
-        self._last_use = array("I", bytes(4 * slot_count))
+        self._class_of = zeros("B", slot_count)
+        self._place_of = zeros("B", slot_count)  # which queue, or _UNTRACKED
+        self._last_use = zeros("I", slot_count)
         self._clock = 0
 
     def age(self, slot: int) -> int:
@@ -247,8 +251,8 @@ class S3Fifo(_SlotPolicy):
     def __init__(self, slot_count: int, class_count: int) -> None:
         super().__init__(slot_count, class_count)
         self._queues = _Queues(slot_count, 4 * class_count)
-        self._frequency = bytearray(slot_count)
-        self._fingerprints = array("Q", bytes(8 * slot_count))
+        self._frequency = zeros("B", slot_count)
+        self._fingerprints = zeros("Q", slot_count)
         self._ghost = _Ghost(slot_count, class_count)
 
     def inserted(self, slot: int, fingerprint: int, class_index: int) -> None:  # noqa: D102 - see Policy

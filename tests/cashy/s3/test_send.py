@@ -69,7 +69,8 @@ def test_without_the_rule_it_gets_other_bytes(
     expected = DATA[: BLOCK_BYTES if path == "/b/one-block" else None]
     assert len(body) == len(expected)
     assert body != expected
-    assert body.count(REFILL) > len(expected) // 10
+    # How many depends on what the kernel had taken; the data itself has 17,000 such bytes in a block.
+    assert body.count(REFILL) > 65_536
 
 
 def test_a_stalled_reader_is_cut_off_and_others_are_not(
