@@ -287,7 +287,12 @@ class S3Settings(_Section, frozen=True, kw_only=True):
     anonymous: Annotated[bool, _about("Allow unsigned reads.", "--anonymous", _S3)] = False
     region: Annotated[str, _about("Region that signatures must name; empty: any.")] = ""
     connections_max: Annotated[
-        int, _about("Connections of one worker; further ones are closed at once.", unit="connections", ge=1)
+        int,
+        _about(
+            "Connections of one worker; further ones are answered SlowDown and closed.",
+            unit="connections",
+            ge=1,
+        ),
     ] = 8192
     head_timeout_s: Annotated[
         float, _about("Limit from the first byte of a request to the end of its head.", unit="s", ge=0.01)
