@@ -110,6 +110,7 @@ class _Recorder:
 def test_evict_fences_after_marking_all_and_before_scanning(
     arena: CellArena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    arena.client()  # without one nobody can pin, and there is nothing to fence
     recorder = _Recorder(arena, monkeypatch)
     recorder.slots = [arena.fill(digest_of(number)) for number in range(3)]
     arena.evict(*recorder.slots)
@@ -118,6 +119,7 @@ def test_evict_fences_after_marking_all_and_before_scanning(
 
 
 def test_reclaim_retired_fences_before_scanning(arena: CellArena, monkeypatch: pytest.MonkeyPatch) -> None:
+    arena.client()
     recorder = _Recorder(arena, monkeypatch)
     recorder.slots = [arena.fill(digest_of(1)), arena.lease(digest_of(2))]
     arena.owner.invalidate(recorder.slots[0])
@@ -134,6 +136,7 @@ def test_a_failing_fence_frees_nothing_and_leaves_nothing_marked(
         raise OSError("no fence")
 
     slot = arena.fill(digest_of(1))
+    arena.client()
     monkeypatch.setattr(arena_module, "fence_readers", fail)
     with pytest.raises(OSError, match="no fence"):
         arena.owner.evict([slot])
