@@ -53,7 +53,7 @@ class Content:
 
 
 def source_key(place: Resolved) -> str:
-    """The key under which blocks are filed: the same for ``s3://folder/file`` and ``file:///root/folder/file`` of a directory."""
+    """The key under which blocks are filed: the same for ``s3://folder/file`` and ``file:///data/folder/file`` of a directory."""
     return f"{place.bucket}/{place.key}" if place.bucket else place.key
 
 

@@ -4,8 +4,8 @@ What is where: the arena (shared) says which slot holds which digest; the slabs 
 (private, four bytes a cell) leads from memory back to slots; the policy (private arrays) ranks. There is no object per block.
 
 Room is made in batches, since fence and scan are paid per batch, and in this order: retired slots whose last reader has gone; the victims of the
-wanted size class; or, where a whole slab of another class has been colder than those (or the class has none), that slab. What is pinned is
-spared and asked again later.
+wanted size class, and beside them, a step at a time, a slab of another class that has been colder than those; or, where the class has nothing
+that could go, a whole slab of another one at once. What is pinned is spared and asked again later.
 """
 
 from __future__ import annotations
