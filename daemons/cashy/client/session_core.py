@@ -28,7 +28,7 @@ __all__ = ["Answer", "SessionCore", "error_of"]
 #: Which field of ClientFrame a request goes into.
 _FIELDS: dict[type[Message], str] = {
     pb.Hello: "hello", pb.Stat: "stat", pb.Fetch: "fetch", pb.Prefetch: "prefetch", pb.NewTable: "new_table",
-    pb.Status: "status", pb.Locate: "locate",
+    pb.Status: "status", pb.Locate: "locate", pb.ClusterStatus: "cluster_status",
 }  # fmt: skip
 
 #: Answers after which a fetch goes on; every other answer is the last one of its request.

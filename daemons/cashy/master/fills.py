@@ -146,12 +146,14 @@ class Fill:
             raise _AlreadyHereError("the block is here, or on its way, under another name")
         self._table.fills[self.digest] = self
 
-    def advanced(self, watermark: int) -> None:
+    def advanced(self, watermark: int, crc: int | None = None) -> None:
         """Bytes up to ``watermark`` have arrived: checksummed, and announced in steps."""
         if self._buffer is None or self.slot < 0:
             return
         # Keeping the GIL: a piece takes microseconds, and getting it back from the reading threads takes milliseconds.
-        self._crc = crc32c.crc32c(self._buffer[self.watermark : watermark], self._crc, _KEEP_GIL)
+        self._crc = (
+            crc32c.crc32c(self._buffer[self.watermark : watermark], self._crc, _KEEP_GIL) if crc is None else crc
+        )
         self.watermark = watermark
         self.heard_at = time.monotonic()
         self._table.store.advance(self.slot, watermark)

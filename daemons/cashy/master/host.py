@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from aviary.cashy.v1.control_pb2 import Fetch, LocateReport, StatusReport, Tier
+from aviary.cashy.v1.control_pb2 import ClusterReport, Fetch, HostStatus, LocateReport, StatusReport, Tier
 from cashy.core.names import ObjectName, OriginSpec, block_digest, parse_name
 from cashy.core.planner import ReadAhead
 from cashy.errors import CashyError, ConfigError, TooLarge
@@ -126,6 +126,7 @@ class Host:
         self._wishes: deque[ObjectName] = deque()
         self._loaders = 0
         self.stall_max_us = 0
+        self._started_at = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- requests ---
@@ -174,7 +175,13 @@ class Host:
             arena_id=self.store.arena.arena_id,
             arena_bytes=self.store.arena.geometry.data_bytes,
             counters=counters,
+            uptime_s=time.monotonic() - self._started_at,
         )
+
+    async def cluster_status(self, clients: int) -> ClusterReport:
+        """Counters of every host of the cluster, this one first."""
+        own = HostStatus(name=self.settings.instance.name, is_self=True, status=self.status(clients))
+        return ClusterReport(hosts=[own])
 
     # --- loading ahead ---
 

@@ -306,6 +306,13 @@ class ClientConnection:
             ServerFrame(request_id=frame.request_id, located=await self._host.locate(frame.locate.name))
         )
 
+    def _on_cluster_status(self, frame: ClientFrame) -> None:
+        self._spawn(frame.request_id, self._cluster_status(frame))
+
+    async def _cluster_status(self, frame: ClientFrame) -> None:
+        report = await self._host.cluster_status(len(self._server.connections))
+        self._send(ServerFrame(request_id=frame.request_id, cluster=report))
+
     def _spawn(self, request_id: int, work: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= self._host.settings.limits.client_requests_max:
             work.close()  # it was never started
@@ -443,4 +450,5 @@ _HANDLERS: dict[str, Callable[[ClientConnection, ClientFrame], None]] = {
     "new_table": ClientConnection._on_new_table,
     "status": ClientConnection._on_status,
     "locate": ClientConnection._on_locate,
+    "cluster_status": ClientConnection._on_cluster_status,
 }

@@ -63,9 +63,9 @@ class BlockSink(Protocol):
         """
         ...
 
-    def advanced(self, watermark: int) -> None:
+    def advanced(self, watermark: int, crc: int | None = None) -> None:
         """Bytes ``[0, watermark)`` of the buffer have arrived; ``watermark`` never falls. Bytes beyond it may
-        be in any state.
+        be in any state. ``crc`` is their crc32c, from whoever has computed it already.
         """
         ...
 

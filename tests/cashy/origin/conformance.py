@@ -100,7 +100,7 @@ class RecordingSink:
         self.memory = bytearray(GUARD + bytes(length) + GUARD)
         return memoryview(self.memory)[GUARD_BYTES : GUARD_BYTES + length]
 
-    def advanced(self, watermark: int) -> None:
+    def advanced(self, watermark: int, crc: int | None = None) -> None:
         self._note("advanced")
         if "begin" not in self.calls or "detached" in self.calls:
             self.breaches.append("advanced out of order")

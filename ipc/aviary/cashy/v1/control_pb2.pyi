@@ -11,9 +11,11 @@ class Tier(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     TIER_UNSPECIFIED: _ClassVar[Tier]
     TIER_LOCAL_MEMORY: _ClassVar[Tier]
+    TIER_PEER: _ClassVar[Tier]
     TIER_ORIGIN: _ClassVar[Tier]
 TIER_UNSPECIFIED: Tier
 TIER_LOCAL_MEMORY: Tier
+TIER_PEER: Tier
 TIER_ORIGIN: Tier
 
 class Hello(_message.Message):
@@ -157,7 +159,7 @@ class Status(_message.Message):
     def __init__(self) -> None: ...
 
 class StatusReport(_message.Message):
-    __slots__ = ("instance", "pid", "arena_id", "arena_bytes", "counters")
+    __slots__ = ("instance", "pid", "arena_id", "arena_bytes", "counters", "host", "uptime_s")
     class CountersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -170,12 +172,42 @@ class StatusReport(_message.Message):
     ARENA_ID_FIELD_NUMBER: _ClassVar[int]
     ARENA_BYTES_FIELD_NUMBER: _ClassVar[int]
     COUNTERS_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_S_FIELD_NUMBER: _ClassVar[int]
     instance: str
     pid: int
     arena_id: int
     arena_bytes: int
     counters: _containers.ScalarMap[str, int]
-    def __init__(self, instance: _Optional[str] = ..., pid: _Optional[int] = ..., arena_id: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    host: str
+    uptime_s: float
+    def __init__(self, instance: _Optional[str] = ..., pid: _Optional[int] = ..., arena_id: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., counters: _Optional[_Mapping[str, int]] = ..., host: _Optional[str] = ..., uptime_s: _Optional[float] = ...) -> None: ...
+
+class ClusterStatus(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ClusterReport(_message.Message):
+    __slots__ = ("hosts",)
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
+    hosts: _containers.RepeatedCompositeFieldContainer[HostStatus]
+    def __init__(self, hosts: _Optional[_Iterable[_Union[HostStatus, _Mapping]]] = ...) -> None: ...
+
+class HostStatus(_message.Message):
+    __slots__ = ("name", "address", "weight", "is_self", "error", "status")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    IS_SELF_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: str
+    weight: float
+    is_self: bool
+    error: str
+    status: StatusReport
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., weight: _Optional[float] = ..., is_self: _Optional[bool] = ..., error: _Optional[str] = ..., status: _Optional[_Union[StatusReport, _Mapping]] = ...) -> None: ...
 
 class Locate(_message.Message):
     __slots__ = ("name",)
@@ -230,7 +262,7 @@ class Failure(_message.Message):
     def __init__(self, code: _Optional[_Union[Failure.Code, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ClientFrame(_message.Message):
-    __slots__ = ("request_id", "hello", "stat", "fetch", "release", "prefetch", "new_table", "status", "locate")
+    __slots__ = ("request_id", "hello", "stat", "fetch", "release", "prefetch", "new_table", "status", "locate", "cluster_status")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     STAT_FIELD_NUMBER: _ClassVar[int]
@@ -240,6 +272,7 @@ class ClientFrame(_message.Message):
     NEW_TABLE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     LOCATE_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_STATUS_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     hello: Hello
     stat: Stat
@@ -249,10 +282,11 @@ class ClientFrame(_message.Message):
     new_table: NewTable
     status: Status
     locate: Locate
-    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fetch: _Optional[_Union[Fetch, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_table: _Optional[_Union[NewTable, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., locate: _Optional[_Union[Locate, _Mapping]] = ...) -> None: ...
+    cluster_status: ClusterStatus
+    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fetch: _Optional[_Union[Fetch, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_table: _Optional[_Union[NewTable, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., locate: _Optional[_Union[Locate, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatus, _Mapping]] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ("request_id", "welcome", "object", "block_ready", "block_progress", "fetch_done", "prefetch_accepted", "table_granted", "status", "located", "failure")
+    __slots__ = ("request_id", "welcome", "object", "block_ready", "block_progress", "fetch_done", "prefetch_accepted", "table_granted", "status", "located", "failure", "cluster")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     OBJECT_FIELD_NUMBER: _ClassVar[int]
@@ -264,6 +298,7 @@ class ServerFrame(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     LOCATED_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     welcome: Welcome
     object: ObjectInfo
@@ -275,4 +310,5 @@ class ServerFrame(_message.Message):
     status: StatusReport
     located: LocateReport
     failure: Failure
-    def __init__(self, request_id: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., object: _Optional[_Union[ObjectInfo, _Mapping]] = ..., block_ready: _Optional[_Union[BlockReady, _Mapping]] = ..., block_progress: _Optional[_Union[BlockProgress, _Mapping]] = ..., fetch_done: _Optional[_Union[FetchDone, _Mapping]] = ..., prefetch_accepted: _Optional[_Union[PrefetchAccepted, _Mapping]] = ..., table_granted: _Optional[_Union[TableGranted, _Mapping]] = ..., status: _Optional[_Union[StatusReport, _Mapping]] = ..., located: _Optional[_Union[LocateReport, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+    cluster: ClusterReport
+    def __init__(self, request_id: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., object: _Optional[_Union[ObjectInfo, _Mapping]] = ..., block_ready: _Optional[_Union[BlockReady, _Mapping]] = ..., block_progress: _Optional[_Union[BlockProgress, _Mapping]] = ..., fetch_done: _Optional[_Union[FetchDone, _Mapping]] = ..., prefetch_accepted: _Optional[_Union[PrefetchAccepted, _Mapping]] = ..., table_granted: _Optional[_Union[TableGranted, _Mapping]] = ..., status: _Optional[_Union[StatusReport, _Mapping]] = ..., located: _Optional[_Union[LocateReport, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., cluster: _Optional[_Union[ClusterReport, _Mapping]] = ...) -> None: ...
