@@ -13,6 +13,7 @@ __all__ = [
     "OwnerDied",
     "PinTableFull",
     "QuotaExceeded",
+    "RingCorrupt",
     "ShmError",
     "SquattedName",
     "StateError",
@@ -50,6 +51,10 @@ class PinTableFull(ShmError):
 
 class QuotaExceeded(ShmError, MemoryError):
     """The client holds as many pinned bytes, mappings or private bytes as it may."""
+
+
+class RingCorrupt(ShmError):
+    """The other side of a ring or log has stored a position or a length that cannot be: it is broken or hostile, give it up."""
 
 
 class UnsupportedFence(ShmError, OSError):

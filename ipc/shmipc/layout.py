@@ -16,9 +16,22 @@ Arena segment::
 Pin table file (one per client connection; the owner writes the first 512 bytes once, the client everything else)::
 
     0           words T_MAGIC … T_SERIAL          (owner)
-    512         words T_HIGH_WATER, T_TOUCH_HEAD  (client)
+    512         words T_HIGH_WATER … T_HIT_BYTES  (client)
     4096        entries: TABLE_ENTRIES pin words, 0 = free
     …           touch ring: TABLE_TOUCHES pin words
+
+Ring (:mod:`shmipc.ring`) and log (:mod:`shmipc.broadcast`): a header of RING_HEADER_BYTES, then a data area that is a power of two::
+
+    0           words R_MAGIC … R_CAPACITY_BYTES  (maker)
+    512         word  R_PUBLISHED                 (ring: writer)        log: L_OLDEST, L_PUBLISHED, L_NEXT_SEQUENCE (writer)
+    1024        word  R_ACKNOWLEDGED              (ring: reader)
+
+Channel (:mod:`shmipc.channel`), a sealed memfd::
+
+    0           words C_MAGIC … C_CLIENT_WAITS    (server)
+    512         word  C_CLIENT_WANTS_ROOM         (client)
+    1024        word  C_SERVER_WANTS_ROOM         (server)
+    4096        ring of client to server, then ring of server to client, both of C_RING_BYTES
 """
 
 from __future__ import annotations
@@ -29,12 +42,16 @@ from typing import NamedTuple
 from shmipc.errors import ArenaLayoutError
 
 __all__ = [
-    "ARENA_MAGIC", "DIGEST_BYTES", "GENERATION_BITS", "GENERATION_MAX", "HEADER_BYTES", "INDEX_WAYS", "LAYOUT_VERSION", "PAGE_BYTES",
+    "ARENA_MAGIC", "CHANNEL_HEADER_BYTES", "CHANNEL_MAGIC", "CLIENT_WAITS_LOOP", "CLIENT_WAITS_THREAD", "C_CLIENT_WAITS",
+    "C_CLIENT_WANTS_ROOM", "C_LAYOUT_VERSION", "C_MAGIC", "C_RING_BYTES", "C_SERVER_WANTS_ROOM", "LOG_MAGIC",
+    "L_NEXT_SEQUENCE", "L_OLDEST", "L_PUBLISHED", "RING_HEADER_BYTES", "RING_MAGIC", "R_ACKNOWLEDGED", "R_CAPACITY_BYTES",
+    "R_LAYOUT_VERSION", "R_MAGIC", "R_PUBLISHED", "SEMAPHORE_BYTES",
+    "DIGEST_BYTES", "GENERATION_BITS", "GENERATION_MAX", "HEADER_BYTES", "INDEX_WAYS", "LAYOUT_VERSION", "PAGE_BYTES",
     "SLOT_BITS", "SLOT_BYTES", "SLOT_WORDS", "SLOTS_MAX", "STATE_BITS", "STATE_MASK", "TABLE_BYTES", "TABLE_ENTRIES", "TABLE_HEADER_BYTES",
     "TABLE_MAGIC", "TABLE_TOUCHES", "WORD_BYTES", "Geometry", "H_ARENA_ID", "H_COHERENT_UNTIL_NS", "H_DATA_BYTES", "H_DATA_OFFSET",
     "H_INDEX_BUCKETS", "H_INDEX_OFFSET", "H_LAYOUT_VERSION", "H_MAGIC", "H_OWNER_EPOCH", "H_OWNER_PID", "H_SLAB_BYTES", "H_SLOTS_OFFSET",
     "H_SLOT_COUNT", "H_TOTAL_BYTES", "S_CAPACITY", "S_CRC", "S_DIGEST", "S_KIND", "S_LENGTH", "S_OFFSET", "S_VALID_UNTIL_NS",
-    "S_WATERMARK", "S_WORD", "T_ARENA_ID", "T_ENTRIES", "T_HIGH_WATER", "T_LAYOUT_VERSION", "T_MAGIC", "T_SERIAL",
+    "S_WATERMARK", "S_WORD", "T_ARENA_ID", "T_ENTRIES", "T_HIGH_WATER", "T_HITS", "T_HIT_BYTES", "T_LAYOUT_VERSION", "T_MAGIC", "T_SERIAL",
     "T_TOUCHES", "T_TOUCH_HEAD", "geometry_for", "pack_pin", "pack_word", "unpack_pin",
 ]  # fmt: skip
 
@@ -43,7 +60,7 @@ PAGE_BYTES = mmap.PAGESIZE
 
 ARENA_MAGIC = int.from_bytes(b"AVARENA1", "little")
 TABLE_MAGIC = int.from_bytes(b"AVPINTB1", "little")
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 # --- arena header, in words ---
 HEADER_BYTES = 4096
@@ -96,9 +113,38 @@ T_TOUCHES = 4
 T_SERIAL = 5
 T_HIGH_WATER = 64  # client: entries at or above it were never used
 T_TOUCH_HEAD = 65  # client: touches ever written
+T_HITS = 66  # client: blocks it found READY without asking anybody
+T_HIT_BYTES = 67  # client: bytes it read in those blocks
 TABLE_ENTRIES = 8192
 TABLE_TOUCHES = 4096
 TABLE_BYTES = TABLE_HEADER_BYTES + (TABLE_ENTRIES + TABLE_TOUCHES) * WORD_BYTES
+
+# --- ring, and log: both begin alike ---
+RING_MAGIC = int.from_bytes(b"AVRING01", "little")
+LOG_MAGIC = int.from_bytes(b"AVBCLOG1", "little")
+RING_HEADER_BYTES = 4096
+R_MAGIC = 0  # written last by the maker
+R_LAYOUT_VERSION = 1
+R_CAPACITY_BYTES = 2  # of the data area; a power of two
+R_PUBLISHED = 64  # writer: bytes ever published
+R_ACKNOWLEDGED = 128  # reader: bytes ever acknowledged
+L_OLDEST = 64  # writer: what lies before this position is, or may be, overwritten
+L_PUBLISHED = 65  # writer: bytes ever published
+L_NEXT_SEQUENCE = 66  # writer: of the next message; may be one publication late, see shmipc.broadcast
+
+SEMAPHORE_BYTES = 64  # glibc's sem_t has 32, and a cache line of its own
+
+# --- channel ---
+CHANNEL_MAGIC = int.from_bytes(b"AVCHANN1", "little")
+CHANNEL_HEADER_BYTES = 4096
+C_MAGIC = 0
+C_LAYOUT_VERSION = 1
+C_RING_BYTES = 2  # of each ring's data area
+C_CLIENT_WAITS = 3  # CLIENT_WAITS_*
+C_CLIENT_WANTS_ROOM = 64  # client: how often it has asked to be woken when there is room
+C_SERVER_WANTS_ROOM = 128  # server: the same
+CLIENT_WAITS_THREAD = 1
+CLIENT_WAITS_LOOP = 2
 
 
 class Geometry(NamedTuple):
@@ -169,5 +215,17 @@ assert S_VALID_UNTIL_NS < SLOT_WORDS
 assert H_COHERENT_UNTIL_NS * WORD_BYTES < HEADER_BYTES
 # Owner's and client's words of a pin table are on different cache lines (and the owner's are written before the client has the file).
 assert T_SERIAL * WORD_BYTES + WORD_BYTES <= 512 == T_HIGH_WATER * WORD_BYTES
+# What the owner reads of them in one go, and what a hit writes, is one cache line.
+assert T_HIGH_WATER < T_TOUCH_HEAD < T_HITS < T_HIT_BYTES == T_HIGH_WATER + 3
 # The touch ring is indexed with a mask.
 assert TABLE_TOUCHES & (TABLE_TOUCHES - 1) == 0
+# Writer's and reader's words of a ring, and client's and server's of a channel, are on different cache lines (64 bytes; 128 with prefetched pairs).
+assert (R_ACKNOWLEDGED - R_PUBLISHED) * WORD_BYTES >= 128
+assert (R_PUBLISHED - R_CAPACITY_BYTES) * WORD_BYTES >= 128
+assert (C_SERVER_WANTS_ROOM - C_CLIENT_WANTS_ROOM) * WORD_BYTES >= 128
+assert (C_CLIENT_WANTS_ROOM - C_CLIENT_WAITS) * WORD_BYTES >= 128
+assert C_SERVER_WANTS_ROOM * WORD_BYTES < CHANNEL_HEADER_BYTES
+assert max(R_ACKNOWLEDGED, L_NEXT_SEQUENCE) * WORD_BYTES < RING_HEADER_BYTES
+# Rings begin on pages of their own.
+assert CHANNEL_HEADER_BYTES % PAGE_BYTES == 0
+assert RING_HEADER_BYTES % PAGE_BYTES == 0

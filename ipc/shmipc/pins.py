@@ -32,6 +32,8 @@ from shmipc.layout import (
     T_ARENA_ID,
     T_ENTRIES,
     T_HIGH_WATER,
+    T_HIT_BYTES,
+    T_HITS,
     T_LAYOUT_VERSION,
     T_MAGIC,
     T_TOUCH_HEAD,
@@ -98,12 +100,15 @@ class PinTable:
         self._bytes = 0
         self._high_water = self._words[T_HIGH_WATER]
         self._touch_head = self._words[T_TOUCH_HEAD]
+        self._hits = self._words[T_HITS]
+        self._hit_bytes = self._words[T_HIT_BYTES]
         self._closers = [self._close_now]  # popped by whoever closes: list.pop is atomic
 
-    def pin(self, slot: int, generation: int, size_bytes: int) -> int:
+    def pin(self, slot: int, generation: int, size_bytes: int, hit_bytes: int = -1) -> int:
         """Publishes a pin and a touch mark; returns the entry for :meth:`unpin`. The caller re-checks the slot's header next.
 
-        Raises ``PinTableFull``, or ``QuotaExceeded`` (of ``pin_bytes_max``); then nothing is published.
+        With ``hit_bytes`` (how much of the slot will be read) it is counted as a hit at once, since the lock is held anyway; whoever then finds
+        that it is none says :meth:`was_no_hit`. Raises ``PinTableFull``, or ``QuotaExceeded`` (of ``pin_bytes_max``); then nothing is published.
         """
         with self._lock:
             if self._done:
@@ -132,7 +137,24 @@ class PinTable:
             head = self._touch_head
             words[_TOUCHES_AT + (head & _TOUCH_MASK)] = word
             self._touch_head = words[T_TOUCH_HEAD] = head + 1
+            if hit_bytes >= 0:
+                self._hits = words[T_HITS] = self._hits + 1
+                self._hit_bytes = words[T_HIT_BYTES] = self._hit_bytes + hit_bytes
         return entry
+
+    def count_hit(self, hit_bytes: int) -> None:
+        """Counts a hit that was pinned or copied without being counted."""
+        self._count(1, hit_bytes)
+
+    def was_no_hit(self, hit_bytes: int) -> None:
+        """Takes back what :meth:`pin` has counted: the slot had changed."""
+        self._count(-1, -hit_bytes)
+
+    def _count(self, hits: int, hit_bytes: int) -> None:
+        with self._lock:
+            if not self._closing:  # a frozen table has two processes, and each word only one writer
+                self._hits = self._words[T_HITS] = self._hits + hits
+                self._hit_bytes = self._words[T_HIT_BYTES] = self._hit_bytes + hit_bytes
 
     def touch(self, slot: int, generation: int) -> None:
         """Marks a use without a pin (the owner cannot see hits)."""

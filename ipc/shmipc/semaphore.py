@@ -14,14 +14,14 @@ import ctypes
 import errno
 import os
 import time
-from collections.abc import Callable
 
 import posix_ipc
 
-from shmipc.errors import OwnerDied, ShmError, SquattedName
-from shmipc.limits import LIVENESS_CHECK_S, SEMAPHORE_POLL_S
+from shmipc.errors import ShmError, SquattedName
+from shmipc.limits import SEMAPHORE_POLL_S
+from shmipc.waiting import Waitable
 
-__all__ = ["Semaphore"]
+__all__ = ["Semaphore", "WaitableSemaphore"]
 
 
 class _Timespec(ctypes.Structure):
@@ -48,14 +48,38 @@ def _wait_until(address: int, deadline_s: float) -> int:
     return ctypes.get_errno() if failed else 0
 
 
-class Semaphore:
+class WaitableSemaphore(Waitable):
+    """What named and unnamed semaphores have in common. ``address`` is that of libc's ``sem_t``, None where only polling is possible."""
+
+    def __init__(self, name: str, address: int | None) -> None:
+        super().__init__(f"posts semaphore {name!r}")
+        self.name = name
+        self.address = address
+
+    def _try(self, timeout_s: float) -> bool:
+        """One wait. False also after a signal: its handler has run, and the caller recomputes what is left."""
+        if timeout_s <= 0:
+            return self._try_now()
+        if self.address is None or _clock_wait is None:
+            time.sleep(min(timeout_s, SEMAPHORE_POLL_S))
+            return self._try_now()
+        code = _wait_until(self.address, time.monotonic() + timeout_s)
+        if code not in (0, errno.ETIMEDOUT, errno.EINTR):
+            raise OSError(code, f"waiting for semaphore {self.name!r}: {os.strerror(code)}")
+        return code == 0
+
+    def _try_now(self) -> bool:
+        """Takes a post if there is one."""
+        raise NotImplementedError
+
+
+class Semaphore(WaitableSemaphore):
     """A named POSIX semaphore, used to wake a waiting thread of another process."""
 
     def __init__(self, name: str, semaphore: posix_ipc.Semaphore) -> None:
-        self.name = name
-        self._semaphore = semaphore
         # libc gives the same semaphore for the same name, counted; posix_ipc does not show its address
-        self._address: int | None = _sem_open(b"/" + name.encode(), 0) if _clock_wait is not None else None
+        super().__init__(name, _sem_open(b"/" + name.encode(), 0) if _clock_wait is not None else None)
+        self._semaphore = semaphore
 
     @classmethod
     def create(cls, name: str, mode: int = 0o600) -> Semaphore:
@@ -83,38 +107,6 @@ class Semaphore:
         """Wakes one waiter, now or the next time it waits."""
         self._semaphore.release()
 
-    def wait(self, timeout_s: float | None = None, *, is_alive: Callable[[], bool] | None = None) -> bool:
-        """Waits for a post; False when ``timeout_s`` has passed on the monotonic clock.
-
-        ``is_alive`` is asked at least every ``LIVENESS_CHECK_S``; raises ``OwnerDied`` once it says no (a post already made still counts).
-        A signal handler runs meanwhile and may raise.
-        """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            left = (
-                LIVENESS_CHECK_S if deadline is None else min(LIVENESS_CHECK_S, deadline - time.monotonic())
-            )
-            if self._try(max(left, 0.0)):
-                return True
-            if is_alive is not None and not is_alive():
-                if self._try(0.0):
-                    return True
-                raise OwnerDied(f"the process that posts semaphore {self.name!r} is gone")
-            if deadline is not None and time.monotonic() >= deadline:
-                return False
-
-    def _try(self, timeout_s: float) -> bool:
-        """One wait. False also after a signal: its handler has run, and the caller recomputes what is left."""
-        if timeout_s <= 0:
-            return self._try_now()
-        if self._address is None:
-            time.sleep(min(timeout_s, SEMAPHORE_POLL_S))
-            return self._try_now()
-        code = _wait_until(self._address, time.monotonic() + timeout_s)
-        if code not in (0, errno.ETIMEDOUT, errno.EINTR):
-            raise OSError(code, f"waiting for semaphore {self.name!r}: {os.strerror(code)}")
-        return code == 0
-
     def _try_now(self) -> bool:
         try:
             self._semaphore.acquire(0)
@@ -125,9 +117,9 @@ class Semaphore:
     def close(self) -> None:
         """Closes this process's handle."""
         self._semaphore.close()
-        if self._address is not None:
-            _sem_close(self._address)
-            self._address = None
+        if self.address is not None:
+            _sem_close(self.address)
+            self.address = None
 
     def unlink(self) -> None:
         """Removes the name, also after :meth:`close`; no error if somebody else has done so."""

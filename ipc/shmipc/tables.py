@@ -8,6 +8,9 @@ pins in them count.
 The owner never maps a client's file: whoever can write a file can also truncate it, and a mapping of what is gone is SIGBUS, while ``pread`` is a
 short read. A truncated table is an error of that client (its own mapping faults): a scan sets its ``truncated``. Tables are read only up to
 their high-water word: scanning all entries of 100 tables took 12.5 ms as a set, up to the high water it is microseconds.
+
+Hits are counted by the clients, since nobody else sees them; the folder turns those words into totals of its own. They are what a client says: a
+step back, or an impossible leap, adds nothing, and what a client counted stays in the totals when it is gone.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
+from typing import NamedTuple
 
 from shmipc.errors import QuotaExceeded
 from shmipc.layout import (
@@ -35,15 +39,28 @@ from shmipc.layout import (
 from shmipc.limits import TABLES_MAX
 from shmipc.segment import allocate
 
-__all__ = ["Table", "TableFolder"]
+__all__ = ["HITS_STEP_MAX", "HIT_BYTES_STEP_MAX", "Hits", "Table", "TableFolder"]
+
+#: What one client may add between two readings (a few seconds, as long as the owner does its upkeep): days of hits at a million a second, and more
+#: bytes than any memory can have given. Beyond it the words are not believed.
+HITS_STEP_MAX, HIT_BYTES_STEP_MAX = 1 << 40, 1 << 60
+#: Totals are 64-bit counters and wrap as such.
+_TOTAL_MASK = (1 << 64) - 1
 
 _OWNER_WORDS = Struct("=QQQQQQ")
-_CLIENT_WORDS = Struct("=QQ")
+_CLIENT_WORDS = Struct("=QQQQ")
 _TOUCHES_OFFSET = TABLE_HEADER_BYTES + TABLE_ENTRIES * WORD_BYTES
 
 
+class Hits(NamedTuple):
+    """Blocks that clients found by themselves, and bytes they read in them."""
+
+    blocks: int
+    bytes: int
+
+
 class Table:
-    """The owner's read-only handle on one client's table."""
+    """The owner's read-only handle on one client's table. What was counted in it before is not this owner's."""
 
     def __init__(self, path: Path, serial: int) -> None:
         self.path = path
@@ -51,6 +68,7 @@ class Table:
         self.truncated = False
         self._touch_tail = 0
         self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._hits = self._hits_said()
 
     def is_abandoned(self) -> bool:
         """Whether no process holds the client's descriptor any more."""
@@ -69,17 +87,29 @@ class Table:
         words = _OWNER_WORDS.unpack(head)
         return words[T_ARENA_ID] if words[T_MAGIC] == TABLE_MAGIC and words[1] == LAYOUT_VERSION else None
 
-    def _client_words(self) -> tuple[int, int]:
+    def _client_words(self) -> tuple[int, int, int, int]:
         raw = os.pread(self._fd, _CLIENT_WORDS.size, T_HIGH_WATER * WORD_BYTES)
         if len(raw) < _CLIENT_WORDS.size:
             self.truncated = True
-            return 0, 0
-        high_water, touch_head = _CLIENT_WORDS.unpack(raw)
-        return min(high_water, TABLE_ENTRIES), touch_head
+            return 0, 0, 0, 0
+        high_water, touch_head, hits, hit_bytes = _CLIENT_WORDS.unpack(raw)
+        return min(high_water, TABLE_ENTRIES), touch_head, hits, hit_bytes
+
+    def _hits_said(self) -> Hits:
+        return Hits(*self._client_words()[2:])
+
+    def new_hits(self) -> Hits:
+        """What was counted since the last call; nothing where the words went back or leapt (they are not trusted)."""
+        said, before = self._hits_said(), self._hits
+        blocks, size_bytes = said.blocks - before.blocks, said.bytes - before.bytes
+        if not (0 <= blocks <= HITS_STEP_MAX and 0 <= size_bytes <= HIT_BYTES_STEP_MAX):
+            return Hits(0, 0)
+        self._hits = said
+        return Hits(blocks, size_bytes)
 
     def pinned(self) -> array[int]:
         """The pin words up to the high water, zeros included; sets ``truncated`` where the file is too short."""
-        high_water, _ = self._client_words()
+        high_water = self._client_words()[0]
         words = array("Q")
         raw = os.pread(self._fd, high_water * WORD_BYTES, TABLE_HEADER_BYTES)
         if len(raw) < high_water * WORD_BYTES:
@@ -90,7 +120,7 @@ class Table:
 
     def harvest(self, marks_max: int = TABLE_TOUCHES) -> array[int]:
         """Touch marks not harvested yet, oldest first, at most ``marks_max``; a lapped ring has lost the oldest ones."""
-        _, head = self._client_words()
+        head = self._client_words()[1]
         tail = max(self._touch_tail, head - TABLE_TOUCHES)
         head = min(head, tail + marks_max)
         self._touch_tail = head
@@ -117,6 +147,7 @@ class TableFolder:
         self._arena_id = arena_id
         self._tables: dict[int, Table] = {}
         self._serial = 0
+        self._hits = Hits(0, 0)
 
     def __len__(self) -> int:
         return len(self._tables)
@@ -165,12 +196,14 @@ class TableFolder:
         return live, retired
 
     def _retire(self, table: Table) -> None:
+        self._add_hits(table)
         self._tables.pop(table.serial, None)
         table.path.unlink(missing_ok=True)
         table.close()
 
     def retire_abandoned(self) -> list[int]:
-        """Forgets tables whose last descriptor is closed; returns their serials."""
+        """Forgets tables whose last descriptor is closed; returns their serials. To be called now and then: it also keeps count of the hits."""
+        self.hits()
         gone = [table for table in self._tables.values() if table.is_abandoned()]
         for table in gone:
             self._retire(table)
@@ -179,6 +212,18 @@ class TableFolder:
     def tables(self) -> Iterator[Table]:
         """The tables that count."""
         return iter(self._tables.values())
+
+    def _add_hits(self, table: Table) -> None:
+        new = table.new_hits()
+        self._hits = Hits(
+            self._hits.blocks + new.blocks & _TOTAL_MASK, self._hits.bytes + new.bytes & _TOTAL_MASK
+        )
+
+    def hits(self) -> Hits:
+        """What the clients have counted since this owner began, those included that are gone. Monotonic, but for the wrap at 2**64."""
+        for table in self._tables.values():
+            self._add_hits(table)
+        return self._hits
 
     def scan(self) -> set[int]:
         """Every pin word published at this time (0 is among them, and means nothing)."""

@@ -19,17 +19,19 @@ TIER_PEER: Tier
 TIER_ORIGIN: Tier
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "can_pin", "program")
+    __slots__ = ("protocol_version", "can_pin", "program", "wants_channel")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     CAN_PIN_FIELD_NUMBER: _ClassVar[int]
     PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    WANTS_CHANNEL_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     can_pin: bool
     program: str
-    def __init__(self, protocol_version: _Optional[int] = ..., can_pin: _Optional[bool] = ..., program: _Optional[str] = ...) -> None: ...
+    wants_channel: bool
+    def __init__(self, protocol_version: _Optional[int] = ..., can_pin: _Optional[bool] = ..., program: _Optional[str] = ..., wants_channel: _Optional[bool] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol_version", "arena_id", "arena_bytes", "pin_bytes_max", "mappings_max", "private_bytes_max", "block_bytes")
+    __slots__ = ("protocol_version", "arena_id", "arena_bytes", "pin_bytes_max", "mappings_max", "private_bytes_max", "block_bytes", "has_channel")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     ARENA_ID_FIELD_NUMBER: _ClassVar[int]
     ARENA_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +39,7 @@ class Welcome(_message.Message):
     MAPPINGS_MAX_FIELD_NUMBER: _ClassVar[int]
     PRIVATE_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     BLOCK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HAS_CHANNEL_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     arena_id: int
     arena_bytes: int
@@ -44,7 +47,12 @@ class Welcome(_message.Message):
     mappings_max: int
     private_bytes_max: int
     block_bytes: int
-    def __init__(self, protocol_version: _Optional[int] = ..., arena_id: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., pin_bytes_max: _Optional[int] = ..., mappings_max: _Optional[int] = ..., private_bytes_max: _Optional[int] = ..., block_bytes: _Optional[int] = ...) -> None: ...
+    has_channel: bool
+    def __init__(self, protocol_version: _Optional[int] = ..., arena_id: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., pin_bytes_max: _Optional[int] = ..., mappings_max: _Optional[int] = ..., private_bytes_max: _Optional[int] = ..., block_bytes: _Optional[int] = ..., has_channel: _Optional[bool] = ...) -> None: ...
+
+class OnSocket(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class NewTable(_message.Message):
     __slots__ = ()
@@ -286,7 +294,7 @@ class ClientFrame(_message.Message):
     def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fetch: _Optional[_Union[Fetch, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_table: _Optional[_Union[NewTable, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., locate: _Optional[_Union[Locate, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatus, _Mapping]] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ("request_id", "welcome", "object", "block_ready", "block_progress", "fetch_done", "prefetch_accepted", "table_granted", "status", "located", "failure", "cluster")
+    __slots__ = ("request_id", "welcome", "object", "block_ready", "block_progress", "fetch_done", "prefetch_accepted", "table_granted", "status", "located", "failure", "cluster", "on_socket")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     OBJECT_FIELD_NUMBER: _ClassVar[int]
@@ -299,6 +307,7 @@ class ServerFrame(_message.Message):
     LOCATED_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    ON_SOCKET_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     welcome: Welcome
     object: ObjectInfo
@@ -311,4 +320,5 @@ class ServerFrame(_message.Message):
     located: LocateReport
     failure: Failure
     cluster: ClusterReport
-    def __init__(self, request_id: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., object: _Optional[_Union[ObjectInfo, _Mapping]] = ..., block_ready: _Optional[_Union[BlockReady, _Mapping]] = ..., block_progress: _Optional[_Union[BlockProgress, _Mapping]] = ..., fetch_done: _Optional[_Union[FetchDone, _Mapping]] = ..., prefetch_accepted: _Optional[_Union[PrefetchAccepted, _Mapping]] = ..., table_granted: _Optional[_Union[TableGranted, _Mapping]] = ..., status: _Optional[_Union[StatusReport, _Mapping]] = ..., located: _Optional[_Union[LocateReport, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., cluster: _Optional[_Union[ClusterReport, _Mapping]] = ...) -> None: ...
+    on_socket: OnSocket
+    def __init__(self, request_id: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., object: _Optional[_Union[ObjectInfo, _Mapping]] = ..., block_ready: _Optional[_Union[BlockReady, _Mapping]] = ..., block_progress: _Optional[_Union[BlockProgress, _Mapping]] = ..., fetch_done: _Optional[_Union[FetchDone, _Mapping]] = ..., prefetch_accepted: _Optional[_Union[PrefetchAccepted, _Mapping]] = ..., table_granted: _Optional[_Union[TableGranted, _Mapping]] = ..., status: _Optional[_Union[StatusReport, _Mapping]] = ..., located: _Optional[_Union[LocateReport, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., cluster: _Optional[_Union[ClusterReport, _Mapping]] = ..., on_socket: _Optional[_Union[OnSocket, _Mapping]] = ...) -> None: ...
