@@ -1,6 +1,7 @@
 # make setup   .venv with everything a developer needs (also done by the others when it is missing or out of date)
 # make demo    a real origin, real data, one host of cashy: read cold and warm through S3 and the client library
 # make test    all tests        make lint   ruff, mypy, layers        make bench   benchmarks against real programs
+# make placement               runs the simulations of docs/placement.md again and writes its picture and tables (minutes)
 # make system-packages          Debian packages that benchmarks compare against (needs root)
 
 PYTHON ?= python3
@@ -10,12 +11,12 @@ STAMP := $(VENV)/.set-up
 # Programs that `make bench` compares cashy with; tests need none of them.
 SYSTEM_PACKAGES := nginx-light redis-server wrk
 
-.PHONY: setup demo test lint format docs bench system-packages clean
+.PHONY: setup demo test lint format docs bench placement system-packages clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
-	@sed -n 's/^# //p' Makefile | head -4
+	@sed -n 's/^# //p' Makefile | head -5
 
 setup: $(STAMP)
 
@@ -53,6 +54,9 @@ $(VENV)/.set-up-bench: $(STAMP)
 
 bench: $(VENV)/.set-up-bench
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+placement: $(STAMP)
+	$(BIN)/python -m tests.simulation.placement
 
 system-packages:
 	@missing=$$(for package in $(SYSTEM_PACKAGES); do \

@@ -8,6 +8,7 @@ __all__ = [
     "CLIENT_OUTGOING_BYTES_MAX",
     "DESCRIPTORS_WANTED",
     "FETCH_BLOCKS_MAX",
+    "FETCH_WINDOW_BLOCKS_MAX",
     "FILLS_WAITING_MAX",
     "FILL_SILENCE_S_MAX",
     "HARVEST_MARKS_MAX",
@@ -15,6 +16,10 @@ __all__ = [
     "LOCATE_BLOCKS_MAX",
     "MAINTENANCE_INTERVAL_S",
     "OVERFULL_RETRY_S",
+    "PEER_FILLS_MAX",
+    "PEER_HEAD_TIMEOUT_S",
+    "PEER_STATUS_TIMEOUT_S",
+    "PEER_TASKS_MAX",
     "PLACES_REMEMBERED_MAX",
     "PREFETCH_CONCURRENCY",
     "PREFETCH_NAMES_MAX",
@@ -33,7 +38,7 @@ ACCEPT_PAUSE_S = 0.1
 #: Version of the client socket's protocol; client and master must agree.
 PROTOCOL_VERSION = 1
 
-#: Descriptors a daemon asks for (soft limit, as far as the hard one allows): thousands of clients, two to four each.
+#: Descriptors a daemon asks for (soft limit, as far as the hard one allows): thousands of clients, five to seven each.
 DESCRIPTORS_WANTED = 65_536
 
 #: A connection that has not said Hello by then is closed: it is no client.
@@ -45,8 +50,23 @@ CLIENT_OUTGOING_BYTES_MAX = 4 << 20
 #: Blocks in one Fetch; a view of 256 GiB at the default block size. The client's pin quota is the tighter bound.
 FETCH_BLOCKS_MAX = 65_536
 
+#: Blocks of one range under way at a time, however many hosts there are: a quarter of what may be under way from peers altogether.
+FETCH_WINDOW_BLOCKS_MAX = 64
+
 #: Block reads waiting for a place among those under way; over it SlowDown.
 FILLS_WAITING_MAX = 16_384
+
+#: Block reads under way from all peers together: at 10 ms and 4 MiB enough for 100 GB/s, and few enough to be walked through.
+PEER_FILLS_MAX = 256
+
+#: How long an object's home may take to say what it knows; then the next host or the origin is asked.
+PEER_HEAD_TIMEOUT_S = 5.0
+
+#: How long another host may take to tell its counters; somebody at a terminal waits.
+PEER_STATUS_TIMEOUT_S = 1.5
+
+#: Objects of unknown version that are being looked up for other hosts at a time.
+PEER_TASKS_MAX = 4096
 
 #: A block read without a byte for this long is given up whatever its origin says; beyond any sensible limit of an origin's own.
 FILL_SILENCE_S_MAX = 120.0

@@ -83,6 +83,12 @@ class Address(str):
             raise ValueError(f'{value!r} is no address; write HOST:PORT, as in "127.0.0.1:9000"')
         return cls(value)
 
+    @classmethod
+    def of(cls, address: tuple[str, int] | tuple[str, int, int, int]) -> Address:
+        """The address of a bound socket (``getsockname``)."""
+        host, port = address[:2]
+        return cls(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
     @property
     def host(self) -> str:
         """The host without brackets."""

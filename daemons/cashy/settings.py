@@ -1,11 +1,9 @@
-"""Settings of cashy's daemons: one table, from which come parsing, the command line and the reference page.
+"""Settings of cashy's daemons: from one table come parsing, the command line and the reference page.
 
-Law: a setting is declared once, as a field of the struct of its TOML section; its type, limits, unit, help
-text, option and the commands that take it stand in the field's annotation. Parsing, options
-(``cashy.cli.options``) and ``docs/cashy-settings.md`` are derived. Loading is strict, since a misspelt key
-that is silently ignored runs a daemon with other limits than its operator believes: whatever is not
-understood is a :class:`~cashy.errors.ConfigError` that names file and line (or the option), and what was
-probably meant.
+Law: a setting is declared once, in :mod:`cashy.setting_sections`; this module gives the table's rows
+(:func:`setting_fields`) and loads by it. Loading is strict, since a misspelt key that is silently ignored
+runs a daemon with other limits than its operator believes: whatever is not understood is a
+:class:`~cashy.errors.ConfigError` that names file and line (or the option), and what was probably meant.
 """
 
 from __future__ import annotations
@@ -14,13 +12,29 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
 
 from cashy.errors import ConfigError
+from cashy.setting_sections import (
+    DEFAULT_SOCKET_PATH,
+    ClusterSettings,
+    DirectoryOriginSettings,
+    FreshnessSettings,
+    InstanceSettings,
+    LimitsSettings,
+    LogSettings,
+    MemorySettings,
+    MetricsSettings,
+    OriginSettings,
+    PeerSettings,
+    S3OriginSettings,
+    S3Settings,
+    Settings,
+)
 from cashy.setting_values import Address, BlockSize, ByteSize, HttpUrl, format_size, parse_value
 from cashy.toml_lines import KeyPath, line_of
 
@@ -29,316 +43,40 @@ __all__ = [
     "SOCKET_PATH_BYTES_MAX",
     "DEFAULT_CONFIG_PATH",
     "DEFAULT_SOCKET_PATH",
+    "PEERS_MAX",
+    "ClusterSettings",
     "DirectoryOriginSettings",
     "FreshnessSettings",
     "InstanceSettings",
     "LimitsSettings",
     "LogSettings",
     "MemorySettings",
+    "MetricsSettings",
     "OptionError",
     "OriginSettings",
+    "PeerSettings",
     "S3OriginSettings",
     "S3Settings",
     "SettingField",
     "Settings",
     "load_settings",
     "parse_origin_option",
+    "parse_peer_option",
     "setting_fields",
 ]
 
-DEFAULT_SOCKET_PATH = "/run/cashy/cashy.sock"
 DEFAULT_CONFIG_PATH = "/etc/aviary/cashy.toml"
 
 #: With fewer blocks one demand window would fill the arena, and every fetch wait for another's eviction.
 ARENA_BLOCKS_MIN = 4
 #: sockaddr_un holds 108 bytes, the last a NUL; a longer path cannot be bound.
 SOCKET_PATH_BYTES_MAX = 107
-
-_MODE = "^0?[0-7]{3}$"
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
+#: Placement of blocks is cheap and well spread up to here (docs/placement.md); the list is walked at every start.
+PEERS_MAX = 1024
 
 
 class OptionError(ConfigError):
     """A setting is wrong that the command line gave, not the file."""
-
-
-# ---------------------------------------------------------------- the table
-
-_ALL = ("master", "s3", "dev")
-_MASTER = ("master", "dev")
-_S3 = ("s3", "dev")
-
-
-def _about(
-    help_text: str,
-    option: str = "",
-    commands: tuple[str, ...] = (),
-    *,
-    unit: str = "",
-    ge: float | None = None,
-    le: float | None = None,
-    pattern: str | None = None,
-) -> msgspec.Meta:
-    """Metadata of one setting; without ``option`` it can only be given in the file."""
-    limits = {
-        name: value for name, value in (("ge", ge), ("le", le), ("pattern", pattern)) if value is not None
-    }
-    extra = {"unit": unit, "option": option, "commands": commands}
-    make_meta: Callable[..., msgspec.Meta] = msgspec.Meta  # its overloads take no mapping of limits
-    return make_meta(description=help_text, extra=extra, **limits)
-
-
-class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A TOML table."""
-
-
-class InstanceSettings(_Section, frozen=True, kw_only=True):
-    """Which instance this is: one host may run several, each its own trust domain."""
-
-    name: Annotated[
-        str,
-        _about("Name of the instance, part of its shared memory's names.", "--instance", _ALL, pattern=_NAME),
-    ] = "default"
-    socket: Annotated[
-        Path,
-        _about(
-            "Unix socket that clients and S3 workers connect to; $CASHY_SOCKET replaces the default.",
-            "--socket",
-            _ALL,
-        ),
-    ] = Path(DEFAULT_SOCKET_PATH)
-    socket_mode: Annotated[
-        str,
-        _about(
-            "Permissions of the socket, octal; whoever may connect can read all that is cached.",
-            pattern=_MODE,
-        ),
-    ] = "0660"
-    remove_on_exit: Annotated[
-        bool,
-        _about(
-            "Remove the instance's shared memory at an orderly end; otherwise the next master takes it over.",
-            "--remove-on-exit",
-            ("master",),
-        ),
-    ] = False
-
-
-class MemorySettings(_Section, frozen=True, kw_only=True):
-    """The arena in shared memory."""
-
-    size_bytes: Annotated[
-        ByteSize,
-        _about("Size of the arena, allocated in /dev/shm at the start.", "--memory", _MASTER, unit="size"),
-    ] = msgspec.field(default=ByteSize(256 << 20), name="size")
-    block_bytes: Annotated[
-        BlockSize,
-        _about(
-            "Size in which objects are fetched and kept: a power of two, 64KiB to 64MiB.",
-            "--block-size",
-            _MASTER,
-            unit="size",
-        ),
-    ] = msgspec.field(default=BlockSize(4 << 20), name="block_size")
-    eviction: Annotated[
-        Literal["s3-fifo", "lru"],
-        _about(
-            "Which blocks give way: s3-fifo withstands scans, lru is there to compare.", "--eviction", _MASTER
-        ),
-    ] = "s3-fifo"
-
-
-class LimitsSettings(_Section, frozen=True, kw_only=True):
-    """What one client, and all of them, may take of the master."""
-
-    clients_max: Annotated[
-        int, _about("Connections to the socket; further ones are refused.", unit="clients", ge=1, le=1024)
-    ] = 1000
-    client_pin_fraction: Annotated[
-        float,
-        _about("Part of the arena that one client may hold pinned.", unit="of the arena", ge=0.01, le=1),
-    ] = 0.5
-    client_pin_bytes: Annotated[
-        ByteSize, _about("The same as a size; 0 leaves it to client_pin_fraction.", unit="size")
-    ] = ByteSize(0)
-    client_mappings_max: Annotated[
-        int,
-        _about(
-            "Mappings one client may make for views; the kernel allows 65530 per process.",
-            unit="mappings",
-            ge=1,
-            le=32768,
-        ),
-    ] = 8192
-    client_private_bytes: Annotated[
-        ByteSize, _about("Bytes of private copies one client may make where it cannot pin.", unit="size")
-    ] = ByteSize(256 << 20)
-    client_requests_max: Annotated[
-        int,
-        _about("Requests one client may have under way; further ones get SlowDown.", unit="requests", ge=1),
-    ] = 256
-    fills_max: Annotated[
-        int,
-        _about(
-            "Blocks that may be under way from origins at a time; further ones wait.", unit="blocks", ge=1
-        ),
-    ] = 64
-    fetch_window_blocks: Annotated[
-        int, _about("Blocks of one asked range fetched in parallel.", unit="blocks", ge=1, le=256)
-    ] = 8
-    prefetch_window_blocks: Annotated[
-        int,
-        _about("Blocks read ahead of a reader at most; 0 turns read-ahead off.", unit="blocks", ge=0, le=256),
-    ] = 8
-
-
-class FreshnessSettings(_Section, frozen=True, kw_only=True):
-    """How long what is cached counts as current."""
-
-    revalidate_after_s: Annotated[
-        float,
-        _about(
-            "Age from which an object's version is checked at the origin; writes made there show by then.",
-            "--revalidate-after",
-            _MASTER,
-            unit="s",
-            ge=0,
-        ),
-    ] = 5.0
-
-
-class S3OriginSettings(_Section, frozen=True, kw_only=True, tag_field="kind", tag="s3"):
-    """An S3 store; its buckets keep their names. Credentials come from the usual AWS chain."""
-
-    url: Annotated[HttpUrl, _about("Endpoint of the store.")]
-    name: Annotated[
-        str, _about("Name in logs and counters, part of the cached blocks' identity; default: the url.")
-    ] = ""
-    region: Annotated[str, _about("Region that requests are signed for.")] = "us-east-1"
-    buckets: Annotated[
-        tuple[str, ...], _about("Buckets read from here; empty: all that no other origin names.")
-    ] = ()
-    anonymous: Annotated[bool, _about("Send requests unsigned, for public buckets.")] = False
-    connections_max: Annotated[
-        int, _about("Connections to the store.", unit="connections", ge=1, le=4096)
-    ] = 32
-    queue_max: Annotated[
-        int, _about("Requests waiting for a connection; further ones get SlowDown.", unit="requests", ge=0)
-    ] = 1024
-    connect_timeout_s: Annotated[float, _about("Limit for making a connection.", unit="s", ge=0.01)] = 5.0
-    head_timeout_s: Annotated[
-        float, _about("Limit from request to the head of its answer.", unit="s", ge=0.01)
-    ] = 10.0
-    read_timeout_s: Annotated[float, _about("Limit between two arrivals of bytes.", unit="s", ge=0.01)] = 15.0
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            msgspec.structs.force_setattr(self, "name", str(self.url))
-
-
-class DirectoryOriginSettings(_Section, frozen=True, kw_only=True, tag_field="kind", tag="directory"):
-    """A directory, local or mounted; its first-level folders are the buckets of the S3 side."""
-
-    path: Annotated[Path, _about("Absolute path of the directory; nothing outside it is ever served.")]
-    name: Annotated[
-        str, _about("Name in logs and counters, part of the cached blocks' identity; default: the path.")
-    ] = ""
-    threads: Annotated[
-        int,
-        _about(
-            "Threads that read files; one stuck in a dead mount is counted.", unit="threads", ge=1, le=256
-        ),
-    ] = 16
-    read_timeout_s: Annotated[float, _about("Limit for one read of a file.", unit="s", ge=0.01)] = 30.0
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            msgspec.structs.force_setattr(self, "name", str(self.path))
-
-
-OriginSettings = S3OriginSettings | DirectoryOriginSettings
-
-
-class S3Settings(_Section, frozen=True, kw_only=True):
-    """The S3 endpoint."""
-
-    listen: Annotated[Address, _about("Address of the endpoint; port 0: any free one.", "--s3", _S3)] = (
-        Address("127.0.0.1:9000")
-    )
-    workers: Annotated[
-        int,
-        _about(
-            "Worker processes `cashy dev` starts on the address (0: none); `cashy s3` is always one worker.",
-            "--s3-workers",
-            ("dev",),
-            unit="processes",
-            ge=0,
-            le=64,
-        ),
-    ] = 1
-    credentials: Annotated[
-        Path | None,
-        _about(
-            "TOML file of the keys that may sign requests; a world-readable file is refused.",
-            "--credentials",
-            _S3,
-        ),
-    ] = None
-    anonymous: Annotated[bool, _about("Allow unsigned reads.", "--anonymous", _S3)] = False
-    region: Annotated[str, _about("Region that signatures must name; empty: any.")] = ""
-    connections_max: Annotated[
-        int,
-        _about(
-            "Connections of one worker; further ones are answered SlowDown and closed.",
-            unit="connections",
-            ge=1,
-        ),
-    ] = 8192
-    head_timeout_s: Annotated[
-        float, _about("Limit from the first byte of a request to the end of its head.", unit="s", ge=0.01)
-    ] = 10.0
-    idle_timeout_s: Annotated[
-        float, _about("Age at which a connection without a request is closed.", unit="s", ge=0.01)
-    ] = 75.0
-    send_timeout_s: Annotated[
-        float,
-        _about(
-            "Limit without progress of a reader; then it is cut off and its blocks unpinned.",
-            unit="s",
-            ge=0.01,
-        ),
-    ] = 30.0
-
-
-class LogSettings(_Section, frozen=True, kw_only=True):
-    """The log, on standard error."""
-
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        _about("Least level that is written.", "--log-level", _ALL),
-    ] = "info"
-    format: Annotated[
-        Literal["console", "json"], _about("Lines for people or JSON lines.", "--log-format", _ALL)
-    ] = "console"
-
-
-class Settings(_Section, frozen=True, kw_only=True):
-    """All settings of a host's daemons; what :func:`load_settings` gives is complete and checked."""
-
-    instance: InstanceSettings = InstanceSettings()
-    memory: MemorySettings = MemorySettings()
-    limits: LimitsSettings = LimitsSettings()
-    freshness: FreshnessSettings = FreshnessSettings()
-    origins: Annotated[
-        tuple[OriginSettings, ...], _about("Where objects come from; repeatable.", "--origin", _MASTER)
-    ] = msgspec.field(default=(), name="origin")
-    s3: S3Settings = S3Settings()
-    log: LogSettings = LogSettings()
-
-    @property
-    def client_pin_bytes_max(self) -> int:
-        """Bytes that one client may hold pinned, whichever of the two settings says so."""
-        return self.limits.client_pin_bytes or int(self.memory.size_bytes * self.limits.client_pin_fraction)
 
 
 # ---------------------------------------------------------------- the table, read
@@ -347,7 +85,7 @@ class Settings(_Section, frozen=True, kw_only=True):
 class SettingField(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the table, for option lists and reference pages."""
 
-    section: str  # as in the file: "memory", or "origin" for [[origin]]
+    section: str  # as in the file: "memory", or "origin" for [[origin]]; "" for the lists themselves
     key: str
     origin_kind: str = ""  # "s3" or "directory" within [[origin]]
     default: object
@@ -364,6 +102,11 @@ class SettingField(msgspec.Struct, frozen=True, kw_only=True):
         """``memory.size``, the key under which :func:`load_settings` takes an override."""
         return f"{self.section}.{self.key}" if self.section else self.key
 
+    @property
+    def header(self) -> str:
+        """What stands above the setting in the file: ``[memory]``, ``[[peer]]``, or nothing."""
+        return f"[[{self.section}]]" if self.section in _LISTS else f"[{self.section}]" * bool(self.section)
+
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "instance": InstanceSettings,
@@ -371,21 +114,26 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "limits": LimitsSettings,
     "freshness": FreshnessSettings,
     "s3": S3Settings,
+    "cluster": ClusterSettings,
+    "metrics": MetricsSettings,
     "log": LogSettings,
 }
 _ORIGIN_KINDS: dict[str, type[S3OriginSettings] | type[DirectoryOriginSettings]] = {
     "s3": S3OriginSettings,
     "directory": DirectoryOriginSettings,
 }
+#: Lists of tables, as in [[origin]].
+_LISTS = ("origin", "peer")
 
 
 def setting_fields() -> Iterator[SettingField]:
-    """Gives every setting in the order of the file; those of ``[[origin]]`` per kind; ``origin`` last."""
+    """Gives every setting in the order of the file; those of ``[[origin]]`` per kind; the lists themselves last."""
     for section, struct in _SECTIONS.items():
         yield from _fields_of(struct, section, "")
     for kind, struct in _ORIGIN_KINDS.items():
         yield from _fields_of(struct, "origin", kind)
-    yield from (field for field in _fields_of(Settings, "", "") if field.key == "origin")
+    yield from _fields_of(PeerSettings, "peer", "")
+    yield from (field for field in _fields_of(Settings, "", "") if field.key in _LISTS)
 
 
 def _fields_of(struct: type[msgspec.Struct], section: str, kind: str) -> Iterator[SettingField]:
@@ -445,7 +193,7 @@ def load_settings(
 ) -> Settings:
     """Reads a TOML file (None: no file), replaces what the command line gives, and checks the whole.
 
-    ``overrides`` maps a setting's path (``"memory.size"``, or ``"origin"`` for the whole list) to a value
+    ``overrides`` maps a setting's path (``"memory.size"``; ``"origin"``, ``"peer"`` for a whole list) to a value
     as the file would have it. ``$CASHY_SOCKET`` replaces the default socket, but neither the file's nor the
     command line's. Raises ConfigError.
     """
@@ -472,6 +220,17 @@ def parse_origin_option(text: str) -> dict[str, object]:
     if kind == "s3":
         return {"kind": "s3", "url": HttpUrl.parse(place)}
     return {"kind": "directory", "path": str(Path(place).absolute())}
+
+
+def parse_peer_option(text: str) -> dict[str, object]:
+    """Reads ``NAME=HOST:PORT`` or ``NAME=HOST:PORT,WEIGHT`` into the table of ``[[peer]]``; raises ValueError."""
+    name, _, place = text.partition("=")
+    address, comma, weight = place.partition(",")
+    try:
+        table: dict[str, object] = {"name": name, "address": Address.parse(address)}
+        return {**table, "weight": float(weight)} if comma else table
+    except ValueError:
+        raise ValueError(f"{text!r} is no peer; write NAME=HOST:PORT or NAME=HOST:PORT,WEIGHT") from None
 
 
 class _Source:
@@ -517,21 +276,29 @@ class _Source:
 
 def _check_keys(source: _Source) -> None:
     """Refuses unknown sections, keys and kinds of origin, naming the nearest known one."""
-    _check_table(source, (), source.data, [*_SECTIONS, "origin"], "section")
+    _check_table(source, (), source.data, [*_SECTIONS, *_LISTS], "section")
     for section, struct in _SECTIONS.items():
         table = source.data.get(section)
         if isinstance(table, dict):
             _check_table(source, (section,), table, _keys_of(struct), "key")
-    origins = source.data.get("origin", ())
-    for index, table in enumerate(origins if isinstance(origins, (list, tuple)) else ()):
-        if not isinstance(table, dict) or "kind" not in table:
+    for place, table in _tables_of(source, "peer"):
+        _check_table(source, place, table, _keys_of(PeerSettings), "key")
+    for place, table in _tables_of(source, "origin"):
+        if "kind" not in table:
             continue
-        place: KeyPath = ("origin", index)
         if table["kind"] not in _ORIGIN_KINDS:
             raise source.error(
                 (*place, "kind"), f'unknown kind {table["kind"]!r} of [[origin]]; write "s3" or "directory"'
             )
         _check_table(source, place, table, ["kind", *_keys_of(_ORIGIN_KINDS[table["kind"]])], "key")
+
+
+def _tables_of(source: _Source, name: str) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """The tables of a list and their places; what is no table is left to the conversion to refuse."""
+    tables = source.data.get(name, ())
+    for index, table in enumerate(tables if isinstance(tables, (list, tuple)) else ()):
+        if isinstance(table, dict):
+            yield (name, index), table
 
 
 def _check_table(
@@ -542,7 +309,7 @@ def _check_table(
             continue
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(known)}"
-        header = f" in [{place[0]}]" if len(place) == 1 else " in [[origin]]" if place else ""
+        header = f" in [{place[0]}]" if len(place) == 1 else f" in [[{place[0]}]]" if place else ""
         raise source.error((*place, key), f'unknown {what} "{key}"{header}; {hint}')
 
 
@@ -557,20 +324,26 @@ def _explain(text: str) -> tuple[KeyPath, str]:
         int(index) if index else name for name, index in re.findall(r"\.([^.\[`]+)|\[(\d+)\]", place)
     ]
     dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-    if path == ["origin"]:
-        message = "expected a list of tables; write [[origin]] with double brackets"
+    if len(path) == 1 and path[0] in _LISTS:
+        message = f"expected a list of tables; write [[{path[0]}]] with double brackets"
     message = message.replace("`object`", "a table").replace("`array`", "a list").replace("`", "")
     return tuple(path), f"{dotted}: {message[:1].lower()}{message[1:]}" if dotted else message
 
 
 def _check_together(settings: Settings, source: _Source) -> None:
     """What no field can say alone."""
-    memory = settings.memory
     if len(os.fsencode(settings.instance.socket)) > SOCKET_PATH_BYTES_MAX:
         raise source.error(
             ("instance", "socket"),
             f"instance.socket: the path is longer than the {SOCKET_PATH_BYTES_MAX} bytes a socket's may have",
         )
+    _check_memory(settings.memory, source)
+    _check_origins(settings.origins, source)
+    _check_peers(settings.peers, source)
+    _check_cluster(settings, source)
+
+
+def _check_memory(memory: MemorySettings, source: _Source) -> None:
     if memory.size_bytes < ARENA_BLOCKS_MIN * memory.block_bytes:
         size, block, least = map(
             format_size, (memory.size_bytes, memory.block_bytes, ARENA_BLOCKS_MIN * memory.block_bytes)
@@ -579,9 +352,12 @@ def _check_together(settings: Settings, source: _Source) -> None:
             ("memory", "size"),
             f"memory.size: {size} is too little for blocks of {block}; give {least} or more",
         )
+
+
+def _check_origins(origins: tuple[OriginSettings, ...], source: _Source) -> None:
     names: dict[str, int] = {}
     buckets: dict[str, str] = {}
-    for index, origin in enumerate(settings.origins):
+    for index, origin in enumerate(origins):
         if names.setdefault(origin.name, index) != index:
             raise source.error(
                 ("origin", index), f'two origins have the name "{origin.name}"; names must differ'
@@ -592,3 +368,50 @@ def _check_together(settings: Settings, source: _Source) -> None:
                     ("origin", index, "buckets"),
                     f'the bucket "{bucket}" is named by two origins, "{buckets[bucket]}" and "{origin.name}"',
                 )
+
+
+def _check_peers(peers: tuple[PeerSettings, ...], source: _Source) -> None:
+    if len(peers) > PEERS_MAX:
+        raise source.error(
+            ("peer", PEERS_MAX), f"{len(peers)} hosts are too many for a cluster; {PEERS_MAX} are the limit"
+        )
+    names: dict[str, int] = {}
+    addresses: dict[tuple[str, int], int] = {}
+    for index, peer in enumerate(peers):
+        if peer.address.port == 0:
+            raise source.error(
+                ("peer", index, "address"),
+                f'the peer "{peer.name}" has port 0; give the port that the other hosts shall connect to',
+            )
+        if names.setdefault(peer.name.lower(), index) != index:
+            raise source.error(
+                ("peer", index, "name"), f'two peers have the name "{peer.name}"; names must differ'
+            )
+        first = addresses.setdefault((peer.address.host.lower(), peer.address.port), index)
+        if first != index:
+            raise source.error(
+                ("peer", index, "address"),
+                f'two peers, "{peers[first].name}" and "{peer.name}", have the address {peer.address}; '
+                "addresses must differ",
+            )
+    if peers and not any(peer.weight for peer in peers):
+        raise source.error(
+            ("peer", 0, "weight"),
+            "all peers have weight 0, so no block has a home; give one a weight above 0",
+        )
+
+
+def _check_cluster(settings: Settings, source: _Source) -> None:
+    cluster, names = settings.cluster, [peer.name for peer in settings.peers]
+    if names and cluster.host is not None and cluster.host not in names:
+        raise source.error(
+            ("cluster", "host"),
+            f'cluster.host: "{cluster.host}" is not among the peers ({", ".join(names)}); add a [[peer]] for '
+            "every host of the cluster, this one too",
+        )
+    if settings.peers and cluster.key_file is None:
+        raise source.error(
+            ("peer", 0),
+            "there are peers but no cluster.key_file; give the path of a file with the secret that all "
+            "hosts of the cluster share (--cluster-key PATH)",
+        )

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from tests.system.harness import KEY, SECRET, s3_client
 
 from .generator import Generator, generator
-from .link import FAR, shaped_link
+from .link import shaped_link
 from .local_rows import MIB, started_host
 from .machine import LOAD_CORE, cpu_seconds
 from .objects import BUCKET, content, digest_of
@@ -94,7 +94,7 @@ def first_byte(bench: Bench) -> Measurement:
     """Milliseconds from a request on an open connection to the first byte of a 64 MiB object."""
     with shaped_link() as link:
         size = bench.scaled(64, 8) * MIB
-        with _contestants(bench, size, host=FAR, prefix=link.prefix) as (ours, theirs):
+        with _contestants(bench, size, host=link.address, prefix=link.prefix) as (ours, theirs):
             measured = alternate(bench, ours.first_byte_ms, theirs.first_byte_ms)
             measured.notes["link"] = link.kind
             return measured
@@ -104,7 +104,7 @@ def cold_transfer(bench: Bench) -> Measurement:
     """Megabytes (10^6) per second of a whole cold object of 256 MiB."""
     with shaped_link() as link:
         size = bench.scaled(256, 16) * MIB
-        with _contestants(bench, size, host=FAR, prefix=link.prefix) as (ours, theirs):
+        with _contestants(bench, size, host=link.address, prefix=link.prefix) as (ours, theirs):
             measured = alternate(bench, ours.megabytes_per_s, theirs.megabytes_per_s)
             measured.notes["link"] = link.kind
             return measured

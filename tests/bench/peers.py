@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tests.system.harness import KEY, SECRET, s3_client
 
 from .machine import SERVER_CORE, free_ports, pinned, program, stopped_in_the_end, wait_for
 
-__all__ = ["Peer", "nginx_cache", "redis_socket", "seaweedfs"]
+__all__ = ["Peer", "nginx_cache", "nginx_files", "redis_socket", "seaweedfs"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def _listens(host: str, port: int) -> bool:
 
 
 # One worker; sendfile, tcp_nopush and the cache of open files are what nginx's own guide to speed turns on.
-_NGINX = """
+_NGINX_HEAD = """
 daemon off; master_process on; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log error; {user}
 events {{ worker_connections 1024; }}
 http {{
@@ -47,6 +47,8 @@ http {{
   open_file_cache max=20000 inactive=600s; open_file_cache_valid 600s;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+"""
+_NGINX_CACHE = """
   proxy_cache_path {folder}/cache levels=1:2 keys_zone=cache:32m max_size=8g inactive=10h use_temp_path=off;
   server {{ listen 127.0.0.1:{origin_port}; root {root}; }}
   server {{
@@ -55,17 +57,32 @@ http {{
   }}
 }}
 """
+_NGINX_FILES = """
+  server {{ listen 127.0.0.1:{port}; root {root}; }}
+}}
+"""
+
+
+def nginx_cache(folder: Path, root: Path) -> AbstractContextManager[Peer]:
+    """nginx's proxy_cache before a static server of ``root``; warm it by reading everything once."""
+    return _nginx(folder, root, _NGINX_CACHE)
+
+
+def nginx_files(folder: Path, root: Path) -> AbstractContextManager[Peer]:
+    """nginx as a static server of ``root``."""
+    return _nginx(folder, root, _NGINX_FILES)
 
 
 @contextmanager
-def nginx_cache(folder: Path, root: Path) -> Iterator[Peer]:
-    """nginx's proxy_cache before a static server of ``root``; warm it by reading everything once."""
+def _nginx(folder: Path, root: Path, servers: str) -> Iterator[Peer]:
     binary = program("nginx", "Debian package nginx-light: make system-packages")
     folder.mkdir()
     port, origin_port = free_ports(2)
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(
-        _NGINX.format(folder=folder, root=root, port=port, origin_port=origin_port, user=user)
+        (_NGINX_HEAD + servers).format(
+            folder=folder, root=root, port=port, origin_port=origin_port, user=user
+        )
     )
     with pinned(SERVER_CORE):
         process = subprocess.Popen(

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import cold_rows, growth_rows, local_rows, master_rows, s3_rows
+from . import cluster_rows, cold_rows, growth_rows, local_rows, master_rows, ring_rows, s3_rows
 from .local_rows import MIB
 from .row import Result, Row
 
@@ -31,10 +31,16 @@ ROWS: tuple[Row, ...] = (
     Row("s3_cold_first_byte", "ms", "SeaweedFS, same link", "lower", 1.3, cold_rows.first_byte),
     Row("s3_cold_256m", "MB/s", "SeaweedFS, same link", "higher", 0.9, cold_rows.cold_transfer),
     Row("s3_cold_cpu", "CPU-s/GB", "SeaweedFS directly", "lower", None, cold_rows.cold_cpu),
+    Row("fanout_links", "MB/s", "sum of the links", "higher", 0.9, cluster_rows.fanout),
+    Row("peer_bytes_per_cpu", "MB/CPU-s", "nginx files, raw receiver", "higher", 0.8, cluster_rows.bytes_per_cpu),
     Row("master_rss_per_block", "bytes", "limit", "lower", 1.0, master_rows.bytes_per_block),
     Row("loop_stall", "ms", "limit", "lower", 1.0, master_rows.loop_stall),
     Row("growth_hit", "us", "the same with 10^3 blocks", "lower", 1.3, growth_rows.hit_growth),
     Row("growth_miss", "us", "the same with 10^3 blocks", "lower", 1.3, growth_rows.miss_growth),
+    Row("ring_rate_queue", "msg/s", "multiprocessing.Queue", "higher", 5.0, ring_rows.throughput_against_queue),
+    Row("ring_rate_socket", "msg/s", "unix socket, frames", "higher", None, ring_rows.throughput_against_socket),
+    Row("ring_round_trip_queue", "us", "multiprocessing.Queue, two", "lower", 0.5, ring_rows.round_trip_against_queue),
+    Row("ring_round_trip_socket", "us", "unix socket, blocking", "lower", None, ring_rows.round_trip_against_socket),
 )  # fmt: skip
 
 

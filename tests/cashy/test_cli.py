@@ -50,6 +50,12 @@ def test_version() -> None:
         (["get"], 2, "Missing argument 'URL'"),
         (["dev", "--orign", "x"], 2, "No such option"),
         (["dev", "--origin", "x"], 2, "write s3=URL or file=DIRECTORY"),
+        (["dev", "--peer", "x"], 2, "--peer: 'x' is no peer; write NAME=HOST:PORT or NAME=HOST:PORT,WEIGHT"),
+        (
+            ["master", "--origin", "file=/", "--peer", "a=h:1", "--cluster-key", "/k"],
+            1,
+            "which of them is this one? Give cluster.host or --cluster-host, one of: a",
+        ),
         (["dev", "--s3-workers", "many"], 2, "'many' is not a valid integer"),
         (["dev", "--eviction", "random"], 2, "Invalid value for '--eviction'"),
         (["master", "--memory", "lots", "--origin", "file=/"], 2, "--memory: 'lots' is no size"),
@@ -61,6 +67,16 @@ def test_version() -> None:
         (["dev", "--s3", "here", "--origin", "file=/"], 2, "--s3: 'here' is no address"),
         (["master"], 1, "no origin is configured"),
         (["dev"], 1, "no origin is configured"),
+        (
+            ["master", "--origin", "file=/", "--cluster-host", "a"],
+            1,
+            'this host is "a" of a cluster, but there are no peers',
+        ),
+        (
+            ["dev", "--origin", "file=/", "--cluster-host", "a"],
+            1,
+            'this host is "a" of a cluster, but there are no peers',
+        ),
         (["dev", "--config", "/nonexistent/x.toml"], 1, "cannot read the configuration /nonexistent/x.toml"),
         (["stat", "s3://b/k", "--socket", "/nonexistent/cashy.sock"], 1, "/nonexistent/cashy.sock"),
         (["get", "s3://b/k", "--socket", "/nonexistent/cashy.sock"], 1, "/nonexistent/cashy.sock"),
@@ -108,7 +124,8 @@ def test_parameters_survive_being_passed_on(command: str) -> None:
     """``cashy dev`` hands its parameters to its children as arguments: they must mean the same there."""
     given = parse(
         "dev", "--origin", "s3=http://h:1", "--origin", "file=/srv/a b", "--memory", "64MiB", "--no-anonymous",
-        "--s3", "127.0.0.1:0", "--log-format", "json",
+        "--s3", "127.0.0.1:0", "--log-format", "json", "--peer", "a=h:1", "--peer", "b=[::1]:2,0.5", "--cluster-host", "a",
+        "--cluster-key", "/srv/a b/key", "--cluster-listen", "0.0.0.0:1",
     )  # fmt: skip
     first, *arguments = command_line_of(command, None, given)
     assert first == command

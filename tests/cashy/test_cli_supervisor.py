@@ -133,15 +133,16 @@ def test_child_that_does_not_stop_is_killed(
     assert child.process.returncode == -signal.SIGKILL
 
 
-def test_first_child_is_stopped_last(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_child_that_others_lean_on_is_stopped_last(supervisor: Supervisor, tmp_path: Path) -> None:
     note = "import os, signal, sys, time; name = sys.argv[1];"
     handler = (
         "signal.signal(15, lambda *_: (open(os.environ['FOLDER'] + '/order', 'a').write(name), sys.exit(0)));"
     )
-    children = []
+    children: list[Child] = []
     for name in "abc":
         child = make_child(tmp_path, note + handler + READY + SLEEP)
         child.arguments.append(name)
+        child.leans_on = children[0] if children else None
         supervisor.start(child)
         children.append(child)
     assert supervisor.wait_ready(children)

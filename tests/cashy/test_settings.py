@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cashy.cluster_key import CLUSTER_KEY_BYTES_MAX, CLUSTER_KEY_BYTES_MIN, load_cluster_key
 from cashy.errors import ConfigError
 from cashy.setting_values import Address, BlockSize, ByteSize, HttpUrl, format_size, parse_size
 from cashy.settings import (
+    PEERS_MAX,
     SOCKET_PATH_BYTES_MAX,
     DirectoryOriginSettings,
     OptionError,
@@ -20,6 +23,7 @@ from cashy.settings import (
     Settings,
     load_settings,
     parse_origin_option,
+    parse_peer_option,
     setting_fields,
 )
 from cashy.toml_lines import key_lines, line_of
@@ -205,11 +209,200 @@ def test_what_is_no_origin_is_refused(bad: str) -> None:
 
 
 def test_every_option_is_there_once_and_takes_effect() -> None:
-    options = [field.option for field in setting_fields() if field.option]
+    options = [
+        (field.option, command) for field in setting_fields() if field.option for command in field.commands
+    ]
     assert len(options) == len(set(options))
-    assert {"--origin", "--s3", "--socket", "--memory", "--credentials", "--anonymous"} <= set(options)
+    assert {"--origin", "--s3", "--socket", "--memory", "--credentials", "--anonymous", "--peer", "--metrics"} <= {
+        option for option, _ in options
+    }  # fmt: skip
     for field in setting_fields():
         assert bool(field.option) == bool(field.commands), field.path
+
+
+# ---------------------------------------------------------------- clusters
+
+CLUSTER = """\
+[cluster]
+host = "b"
+key_file = "/etc/cluster.key"
+[[peer]]
+name = "a"
+address = "10.0.0.1:9100"
+[[peer]]
+name = "b.example.net"
+address = "[fd00::2]:9100"
+weight = 2
+"""
+
+
+def test_cluster_is_read(tmp_path: Path) -> None:
+    text = (
+        CLUSTER.replace('"b"', '"b.example.net"') + '[metrics]\nmaster = "0.0.0.0:9200"\ns3 = "[::]:9201"\n'
+    )
+    settings = load(tmp_path, text)
+    assert [(peer.name, peer.address, peer.weight) for peer in settings.peers] == [
+        ("a", "10.0.0.1:9100", 1.0),
+        ("b.example.net", "[fd00::2]:9100", 2.0),
+    ]
+    assert settings.this_host() == settings.peers[1]
+    cluster = settings.cluster
+    assert (cluster.name, cluster.listen, cluster.key_file) == ("default", None, Path("/etc/cluster.key"))
+    assert (cluster.local_copies, cluster.read_timeout_s, cluster.peers_tried) == ("second-read", 10.0, 2)
+    assert (settings.metrics.master, settings.metrics.s3) == ("0.0.0.0:9200", "[::]:9201")
+
+
+def test_no_peers_is_no_cluster() -> None:
+    settings = load_settings(None, {}, {})
+    assert (settings.this_host(), settings.peers, settings.cluster.host) == (None, (), None)
+    assert (settings.metrics.master, settings.metrics.s3) == (None, None)
+
+
+def test_one_file_fits_all_hosts(tmp_path: Path) -> None:
+    """An S3 worker reads it without knowing which host it is on; a master is told by its command line."""
+    text = CLUSTER.replace('host = "b"\n', "")
+    unknown = load(tmp_path, text)
+    with pytest.raises(
+        ConfigError, match=r"which of them is this one\?.*--cluster-host, one of: a, b.example.net"
+    ):
+        unknown.this_host()
+    assert load(tmp_path, text, cluster__host="a").this_host() == unknown.peers[0]
+
+
+def test_host_without_peers_is_for_workers_only() -> None:
+    """Their metrics carry its name; `cashy dev` tells them no more than that."""
+    settings = load_settings(None, {"cluster.host": "a"}, {})
+    assert settings.cluster.host == "a"
+    with pytest.raises(ConfigError, match='this host is "a" of a cluster, but there are no peers: add'):
+        settings.this_host()
+
+
+def test_peers_of_the_command_line_replace_the_files(tmp_path: Path) -> None:
+    peers = [parse_peer_option("x=h1:1"), parse_peer_option("y=[::1]:2,0.5"), parse_peer_option("z=h1:2,0")]
+    settings = load(tmp_path, CLUSTER, peer=peers, cluster__host="y", cluster__listen="0.0.0.0:7")
+    assert [(peer.name, peer.address, peer.weight) for peer in settings.peers] == [
+        ("x", "h1:1", 1.0),
+        ("y", "[::1]:2", 0.5),
+        ("z", "h1:2", 0.0),
+    ]
+    assert settings.cluster.listen == "0.0.0.0:7"
+
+
+PEER_A = '[[peer]]\nname = "a"\naddress = "h:1"\n'
+KEY = '[cluster]\nkey_file = "/k"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (CLUSTER, 'cashy.toml:2: cluster.host: "b" is not among the peers (a, b.example.net); add a [[peer]]'),
+        (PEER_A, "cashy.toml:1: there are peers but no cluster.key_file; give the path"),
+        (KEY + PEER_A + PEER_A.replace("h:1", "h:2"), 'cashy.toml:7: two peers have the name "a"; names must differ'),
+        (KEY + PEER_A + PEER_A.replace('"a"', '"A"').replace("h:1", "h:2"), 'cashy.toml:7: two peers have the name "A"'),
+        (KEY + PEER_A + PEER_A.replace('"a"', '"b"'), 'cashy.toml:8: two peers, "a" and "b", have the address h:1; addresses'),
+        (KEY + PEER_A + PEER_A.replace('"a"', '"b"').replace("h:1", "H:01"), 'cashy.toml:8: two peers, "a" and "b", have the'),
+        (KEY + PEER_A.replace("h:1", "h:0"), 'cashy.toml:5: the peer "a" has port 0; give the port'),
+        (KEY + PEER_A + "weight = 0\n", "cashy.toml:6: all peers have weight 0, so no block has a home; give one a weight"),
+        (PEER_A + "weight = -0.5\n", "cashy.toml:4: peer[0].weight: expected float >= 0"),
+        (PEER_A + "weight = nan\n", "cashy.toml:4: peer[0].weight: expected float >= 0"),
+        (PEER_A + "weight = inf\n", "cashy.toml:4: peer[0].weight: expected float <= 1000000"),
+        (PEER_A + 'wieght = "1"\n', 'cashy.toml:4: unknown key "wieght" in [[peer]]; did you mean "weight"?'),
+        ('[[peer]]\nname = "a"\n', "cashy.toml:1: peer[0]: object missing required field address"),
+        ('[[peer]]\nname = "a=b"\naddress = "h:1"\n', "cashy.toml:2: peer[0].name: expected str matching regex"),
+        ('[[peer]]\nname = "a"\naddress = "h"\n', "cashy.toml:3: peer[0].address: 'h' is no address"),
+        ("[peer]\n", "cashy.toml:1: peer: expected a list of tables; write [[peer]] with double brackets"),
+        ("peer = [1]\n", "cashy.toml:1: peer[0]: expected a table, got int"),
+        ('[cluster]\nkey = "/k"\n', 'cashy.toml:2: unknown key "key" in [cluster]; did you mean "key_file"?'),
+        ('[cluster]\nkey_file = "k"\n', "cashy.toml:2: cluster.key_file: 'k' is no absolute path"),
+        ('[cluster]\nlocal_copies = "some"\n', "cashy.toml:2: cluster.local_copies: invalid enum value 'some'"),
+        ('[cluster]\npeers_tried = 0\n', "cashy.toml:2: cluster.peers_tried: expected int >= 1"),
+        ('[metrics]\nmaster = 9200\n', "cashy.toml:2: metrics.master: 9200 is no address"),
+    ],
+)  # fmt: skip
+def test_mistake_in_a_cluster_is_told_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    assert error_of(tmp_path, text).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"cluster__host": "c"}, '--cluster-host: "c" is not among the peers'),
+        ({"cluster__host": "a", "peer": [parse_peer_option("a=h:1,0")]}, "--peer: all peers have weight 0"),
+        ({"cluster__host": "a", "peer": [parse_peer_option("a=h:1,-1")]}, "--peer: peer[0].weight: expected float"),
+        ({"cluster__listen": "here"}, "--cluster-listen: 'here' is no address"),
+        ({"metrics__s3": "here"}, "--metrics: 'here' is no address"),
+    ],
+)  # fmt: skip
+def test_mistake_in_a_cluster_names_the_option(
+    tmp_path: Path, overrides: dict[str, object], message: str
+) -> None:
+    assert error_of(tmp_path, CLUSTER, **overrides).startswith(message)
+
+
+def test_cluster_has_as_many_hosts_as_its_limit_and_not_one_more() -> None:
+    def peers(count: int) -> list[dict[str, object]]:
+        return [{"name": f"h{number}", "address": f"h{number}:1"} for number in range(count)]
+
+    overrides = {"cluster.key_file": "/k", "cluster.host": "h0"}
+    assert len(load_settings(None, {**overrides, "peer": peers(PEERS_MAX)}, {}).peers) == PEERS_MAX
+    with pytest.raises(OptionError, match=f"--peer: {PEERS_MAX + 1} hosts are too many"):
+        load_settings(None, {**overrides, "peer": peers(PEERS_MAX + 1)}, {})
+
+
+@pytest.mark.parametrize("bad", ["", "a", "a=", "a=h", "=", "a=h:1,", "a=h:1,x", "a=h:1,1,1", "a=h:99999"])
+def test_what_is_no_peer_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match=r"is no peer; write NAME=HOST:PORT"):
+        parse_peer_option(bad)
+
+
+def write_key(path: Path, content: bytes, mode: int = 0o600) -> Path:
+    path.touch(mode)
+    path.chmod(mode)
+    path.write_bytes(content)
+    return path
+
+
+def test_cluster_key_is_the_file_without_blanks_around_it(tmp_path: Path) -> None:
+    for length in (CLUSTER_KEY_BYTES_MIN, CLUSTER_KEY_BYTES_MAX - 1):
+        path = write_key(tmp_path / "key", b"k" * length + b"\n", 0o640)
+        assert load_cluster_key(path) == b"k" * length
+    assert load_cluster_key(write_key(tmp_path / "key", b"\x80\xff" * 8)) == b"\x80\xff" * 8
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; it needs 16 or more: write one with"),
+        (b" \r\n" * 8, "is empty; it needs 16"),
+        (b"s3cret" * 2 + b"abc\n", "has 15 bytes; it needs 16"),
+        (b"s3cret" * 700, "is larger than 4096 bytes"),
+    ],
+)
+def test_weak_cluster_key_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = write_key(tmp_path / "key", content)
+    with pytest.raises(ConfigError) as caught:
+        load_cluster_key(path)
+    assert f"the cluster key {path} {message}" in caught.value.message
+    assert "s3cret" not in caught.value.message
+
+
+def test_cluster_key_that_others_can_open_is_refused(tmp_path: Path) -> None:
+    for mode in (0o604, 0o602, 0o601):
+        path = write_key(tmp_path / f"key{mode:o}", b"k" * 32, mode)
+        with pytest.raises(
+            ConfigError, match=rf"everyone on this host may open it \(mode {mode:o}\): run  chmod 600"
+        ):
+            load_cluster_key(path)
+
+
+def test_cluster_key_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read the cluster key .*missing: No such file"):
+        load_cluster_key(tmp_path / "missing")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load_cluster_key(tmp_path)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(ConfigError, match="is no regular file"):
+        load_cluster_key(tmp_path / "pipe")
 
 
 # ---------------------------------------------------------------- where a key stands

@@ -16,6 +16,7 @@ from tests.shmipc.support import CellArena, Client, descriptor_count, digest_of,
 from shmipc.errors import ArenaLayoutError, PinTableFull, QuotaExceeded
 from shmipc.layout import (
     H_LAYOUT_VERSION,
+    LAYOUT_VERSION,
     PAGE_BYTES,
     T_ARENA_ID,
     T_LAYOUT_VERSION,
@@ -231,7 +232,7 @@ def _overwrite(fd: int, word: int, value: int) -> None:
     [
         (lambda fd: os.ftruncate(fd, TABLE_BYTES - 1), r"pin table of \d+ bytes, .* connect again"),
         (lambda fd: os.ftruncate(fd, 0), r"pin table of 0 bytes"),
-        (lambda fd: _overwrite(fd, 0, 1), "not a pin table of layout 1: magic 0x1"),
+        (lambda fd: _overwrite(fd, 0, 1), rf"not a pin table of layout {LAYOUT_VERSION}: magic 0x1"),
         (lambda fd: _overwrite(fd, T_LAYOUT_VERSION, 9), "layout 9.*must be of the same version"),
         (lambda fd: _overwrite(fd, T_ARENA_ID, 9), "pin table of arena 0000000000000009, not of"),
     ],

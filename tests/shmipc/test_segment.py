@@ -34,6 +34,7 @@ from shmipc.layout import (
     H_MAGIC,
     H_OWNER_EPOCH,
     H_OWNER_PID,
+    LAYOUT_VERSION,
     PAGE_BYTES,
     TABLE_BYTES,
     WORD_BYTES,
@@ -271,8 +272,8 @@ def _truncate(size: int) -> Callable[[Instance], None]:
 
 SPOILERS: dict[str, tuple[Callable[[Instance], None], str]] = {
     "layout": (
-        lambda i: _edit(i, H_LAYOUT_VERSION, 2),
-        "has layout 2, this program knows layout 1: .*same version",
+        lambda i: _edit(i, H_LAYOUT_VERSION, LAYOUT_VERSION + 1),
+        rf"has layout {LAYOUT_VERSION + 1}, this program knows layout {LAYOUT_VERSION}: .*same version",
     ),
     "unfinished": (lambda i: _edit(i, H_MAGIC, 0), r"is no finished arena \(magic 0x0\)"),
     "arena": (lambda i: _edit(i, H_ARENA_ID, 5), "is arena 0000000000000005, not"),

@@ -10,17 +10,28 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import boto3
 import botocore.config
 
 import cashy
 
-__all__ = ["KEY", "SECRET", "DevHost", "FaultyStore", "s3_client", "started_store", "wait_until"]
+__all__ = [
+    "KEY",
+    "SECRET",
+    "DevCluster",
+    "DevHost",
+    "FaultyStore",
+    "RunningHost",
+    "s3_client",
+    "started_store",
+    "wait_until",
+]
 
 KEY = "AKIDEXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -53,66 +64,18 @@ def s3_client(url: str, *, key: str = KEY, secret: str = SECRET, retries: int = 
     )
 
 
-class DevHost:
-    """A ``cashy dev`` with its workers; a context manager that leaves nothing behind."""
+class RunningHost:
+    """One host of a running ``cashy dev``, by its entry in the ready line."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *origins: str,
-        memory: str = "64MiB",
-        block: str = "4MiB",
-        workers: int = 1,
-        config: str = "",
-    ) -> None:
-        self.folder = folder
-        self.socket = folder / "cashy.sock"
-        credentials = folder / "credentials.toml"
-        credentials.write_text(f'[key.{KEY}]\nsecret = "{SECRET}"\nbuckets = ["*"]\nrights = "read-write"\n')
-        credentials.chmod(0o600)
-        settings = folder / "cashy.toml"
-        settings.write_text(config)
-        self._log = (folder / "log").open("ab")
-        command = [
-            sys.executable,
-            "-m",
-            "cashy",
-            "dev",
-            "--config",
-            str(settings),
-            "--memory",
-            memory,
-            "--block-size",
-            block,
-        ]
-        command += [
-            "--socket",
-            str(self.socket),
-            "--credentials",
-            str(credentials),
-            "--s3",
-            "127.0.0.1:0",
-            "--s3-workers",
-            str(workers),
-        ]
-        for origin in origins:
-            command += ["--origin", origin]
-        environment = os.environ | {
-            "AWS_ACCESS_KEY_ID": "origin",
-            "AWS_SECRET_ACCESS_KEY": "origin",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, env=environment)
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, self.log()
-        self._clients: list[Any] = []
-        self.ready: dict[str, Any] = json.loads(line)
-        self.url: str = self.ready["s3"]
-
-    def log(self) -> str:
-        """What the daemons logged."""
-        return (self.folder / "log").read_text(errors="replace")
+    def __init__(self, entry: dict[str, Any]) -> None:
+        self.name: str = entry["name"]
+        self.socket = Path(entry["socket"])
+        self.url: str = entry["s3"]
+        #: Where the other hosts reach it, HOST:PORT; None outside a cluster.
+        self.peer: str | None = entry["peer"]
+        #: URLs of /metrics: {"master": …, "s3": […]}.
+        self.metrics: dict[str, Any] = entry["metrics"]
+        self._s3_clients: list[Any] = []
 
     def connect(self, **options: Any) -> cashy.Cache:
         """A client of this host."""
@@ -121,7 +84,7 @@ class DevHost:
     def s3(self, **options: Any) -> Any:
         """An S3 client of this host; closed with it."""
         client = s3_client(self.url, **options)
-        self._clients.append(client)
+        self._s3_clients.append(client)
         return client
 
     def counters(self) -> dict[str, int]:
@@ -135,26 +98,150 @@ class DevHost:
             return int(cache.status().pid)
 
     def kill_master(self) -> int:
-        """SIGKILL; returns the process id it had."""
+        """SIGKILL; returns the process id it had. ``cashy dev`` starts another one."""
         pid = self.master_pid()
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    @contextmanager
+    def hanging_master(self) -> Iterator[None]:
+        """The master stands still (SIGSTOP), with all its connections open, until the end."""
+        pid = self.master_pid()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def wait_for_other_master(self, pid: int, timeout_s: float = 30.0) -> None:
+        """Waits until a master answers that is not process ``pid``."""
+        wait_until(lambda: self._has_other_master(pid), timeout_s, f"a new master of {self.name}")
+
+    def _has_other_master(self, pid: int) -> bool:
+        try:
+            return self.master_pid() != pid
+        except (cashy.CashyError, OSError):
+            return False
+
+    def close_s3_clients(self) -> None:
+        """Closes what :meth:`s3` gave."""
+        for client in self._s3_clients:
+            client.close()
+
+
+class DevCluster:
+    """A ``cashy dev --hosts N`` with its workers; a context manager that leaves nothing behind."""
+
+    def __init__(
+        self,
+        host_count: int,
+        folder: Path,
+        *origins: str,
+        memory: str = "64MiB",
+        block: str = "4MiB",
+        workers: int = 1,
+        config: str = "",
+    ) -> None:
+        self.folder = folder
+        credentials = folder / "credentials.toml"
+        credentials.write_text(f'[key.{KEY}]\nsecret = "{SECRET}"\nbuckets = ["*"]\nrights = "read-write"\n')
+        credentials.chmod(0o600)
+        settings = folder / "cashy.toml"
+        settings.write_text(config)
+        options = {
+            "--hosts": host_count,
+            "--config": settings,
+            "--memory": memory,
+            "--block-size": block,
+            "--socket": folder / "cashy.sock",
+            "--credentials": credentials,
+            "--s3": "127.0.0.1:0",
+            "--s3-workers": workers,
+        }
+        command = [sys.executable, "-m", "cashy", "dev"]
+        for option, value in [*options.items(), *(("--origin", origin) for origin in origins)]:
+            command += [option, str(value)]
+        environment = os.environ | {
+            "AWS_ACCESS_KEY_ID": "origin",
+            "AWS_SECRET_ACCESS_KEY": "origin",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        self._log = (folder / "log").open("ab")
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, env=environment)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self._reap()
+            raise AssertionError(f"cashy dev did not start:\n{self.log()}")
+        self.ready: dict[str, Any] = json.loads(line)
+        self.hosts = [RunningHost(entry) for entry in self.ready["hosts"]]
+
+    def log(self) -> str:
+        """What the daemons logged."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def counters(self) -> dict[str, int]:
+        """The masters' counters, added up."""
+        total: Counter[str] = Counter()
+        for host in self.hosts:
+            total.update(host.counters())
+        return dict(total)
+
     def close(self) -> None:
         """An orderly end."""
-        for client in self._clients:
-            client.close()
+        for host in self.hosts:
+            host.close_s3_clients()
         self.process.send_signal(signal.SIGTERM)
         try:
             assert self.process.wait(30) == 0, self.log()
         finally:
-            self.process.kill()
-            self.process.wait()
-            assert self.process.stdout is not None
-            self.process.stdout.close()
-            self._log.close()
+            self._reap()
 
-    def __enter__(self) -> DevHost:
+    def _reap(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class DevHost(RunningHost):
+    """A ``cashy dev`` of one host with its workers; a context manager that leaves nothing behind."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *origins: str,
+        memory: str = "64MiB",
+        block: str = "4MiB",
+        workers: int = 1,
+        config: str = "",
+    ) -> None:
+        self._cluster = DevCluster(
+            1, folder, *origins, memory=memory, block=block, workers=workers, config=config
+        )
+        super().__init__(self._cluster.ready["hosts"][0])
+        self.folder = folder
+        self.process = self._cluster.process
+        self.ready = self._cluster.ready
+
+    def log(self) -> str:
+        """What the daemons logged."""
+        return self._cluster.log()
+
+    def close(self) -> None:
+        """An orderly end."""
+        self.close_s3_clients()
+        self._cluster.close()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

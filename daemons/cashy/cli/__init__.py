@@ -16,6 +16,7 @@ from cashy.cli.daemons import master_command, s3_command
 from cashy.cli.dev import dev_command
 from cashy.cli.get import get_command
 from cashy.cli.stat import stat_command
+from cashy.cli.top import top_command
 from cashy.errors import CashyError
 from cashy.settings import OptionError
 
@@ -33,7 +34,7 @@ def cashy_group() -> None:
     """A read cache for one host: objects of S3 stores and directories, served from shared memory."""
 
 
-for _command in (master_command, s3_command, dev_command, get_command, stat_command):
+for _command in (master_command, s3_command, dev_command, get_command, stat_command, top_command):
     cashy_group.add_command(_command)
 
 

@@ -38,6 +38,7 @@ def master_command(**parameters: Any) -> int:
         raise ConfigError(
             "no origin is configured: give --origin s3=URL or file=DIR, or an [[origin]] in the file"
         )
+    settings.this_host()  # raises if only half a cluster is given
     if socket_answers(settings.instance.socket):
         raise ConfigError(
             f"a daemon answers on {settings.instance.socket} already: stop it, or choose another --socket and --instance"

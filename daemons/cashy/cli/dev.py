@@ -1,11 +1,9 @@
-"""``cashy dev``: a whole host in the foreground, without root or systemd, gone without a trace when it ends."""
+"""``cashy dev``: whole hosts in the foreground, without root or systemd, gone without a trace when it ends."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,41 +12,47 @@ from typing import Any
 
 import click
 
-from cashy.cli.daemons import socket_answers
-from cashy.cli.options import command_line_of, overrides_of, settings_options
-from cashy.cli.supervisor import Child, Supervisor
+from cashy.cli.dev_hosts import HOSTS_MAX, DevHost, plan_hosts
+from cashy.cli.options import overrides_of, settings_options
+from cashy.cli.supervisor import Supervisor
 from cashy.errors import ConfigError
 from cashy.log import configure_logging, get_logger
 from cashy.notify import NotifyReceiver
-from cashy.setting_values import Address
-from cashy.settings import (
-    DEFAULT_SOCKET_PATH,
-    SOCKET_PATH_BYTES_MAX,
-    InstanceSettings,
-    Settings,
-    load_settings,
-)
+from cashy.settings import DEFAULT_SOCKET_PATH, SOCKET_PATH_BYTES_MAX, InstanceSettings, load_settings
 
 __all__ = ["dev_command"]
 
-#: The family under which the master keeps its shared memory (/dev/shm/cashy.<uid>.<instance>…).
-SHARED_MEMORY_FAMILY = "cashy"
-
 _SOCKET_NAME = "cashy.sock"
+#: Enough bytes for what stands behind the private folder's parent: its own name, and a host's socket in it.
+_NAMES_BYTES_MAX = 40
 
 
 @click.command(name="dev")
+@click.option(
+    "--hosts",
+    "host_count",
+    type=click.IntRange(1, HOSTS_MAX),
+    default=1,
+    metavar="N",
+    help=f"Hosts to run, joined to one cluster if they are several; at most {HOSTS_MAX}. [default: 1]",
+)
 @settings_options("dev")
-def dev_command(**parameters: Any) -> int:
-    """Run a whole host in the foreground: one master and its S3 workers, without root or systemd.
+def dev_command(host_count: int, **parameters: Any) -> int:
+    """Run a whole host, or a cluster of them, in the foreground: each a master and its S3 workers, without root.
 
-    Prints one JSON line on standard output when it serves, {"ready": true, "s3": "http://…", "socket": "…",
-    "pid": …}, and logs on standard error. Restarts what falls. SIGTERM or SIGINT ends it, and removes its
-    socket and shared memory. Reads no configuration file but the one given. The socket's default is a
-    private folder, the instance's a name of its own; --s3 with port 0 takes any free port. Sizes are bytes
-    or have KiB, MiB or GiB; times are seconds.
+    Prints one JSON line on standard output when all serve, {"ready": true, "s3": "http://…", "socket": "…",
+    "pid": …, "hosts": […]}, and logs on standard error; s3 and socket are the first host's. Each entry of
+    hosts has name, s3, socket, peer (where the other hosts reach it), metrics (the URLs of its processes) and
+    master_pid. Restarts what falls. SIGTERM or SIGINT ends it, and removes its sockets and shared memory. Reads no
+    configuration file but the one given. The socket's default is in a private folder, the instance's a name of
+    its own. Addresses with port 0 take any free port; metrics do so if the file does not say otherwise. Sizes
+    are bytes or have KiB, MiB or GiB; times are seconds.
 
-    Example: cashy dev --origin s3=http://127.0.0.1:5000 --origin file=/srv/data --s3 127.0.0.1:0 --anonymous
+    With --hosts each host has its own memory (--memory is per host), instance name (the name with -1, -2, …),
+    socket (the path with .1, .2, …) and ports (those given, then the next ones), and the cluster's key is made
+    for it unless --cluster-key gives one.
+
+    Example: cashy dev --hosts 3 --origin s3=http://127.0.0.1:5000 --origin file=/srv/data --s3 127.0.0.1:0 --anonymous
     """
     with ExitStack() as stack:
         folder = stack.enter_context(_private_folder())
@@ -56,14 +60,13 @@ def dev_command(**parameters: Any) -> int:
         settings = load_settings(parameters["config"], overrides_of(parameters))
         if not settings.origins:
             raise ConfigError("no origin is configured: give --origin s3=URL or file=DIR")
+        settings.this_host()  # raises if only half a cluster is given
         configure_logging(settings.log.level, settings.log.format)
-        parameters["instance__socket"] = str(settings.instance.socket)
-        parameters["instance__remove_on_exit"] = True
-        stack.enter_context(_shared_memory_removed(settings))
+        hosts = plan_hosts(host_count, settings, parameters, folder, stack)
         receiver = NotifyReceiver(folder)
         stack.callback(receiver.close)
         supervisor = stack.enter_context(Supervisor(receiver, get_logger(program="cashy dev")))
-        _run_host(supervisor, settings, parameters, receiver.path, stack)
+        _run_hosts(supervisor, hosts, {**os.environ, "NOTIFY_SOCKET": str(receiver.path)})
     return 0
 
 
@@ -78,99 +81,35 @@ def _with_own_names(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
     return parameters
 
 
-def _run_host(
-    supervisor: Supervisor,
-    settings: Settings,
-    parameters: dict[str, Any],
-    notify_path: Path,
-    stack: ExitStack,
-) -> None:
-    """Starts the master, then the workers, says so, and stays until a stop signal."""
-    environment = {**os.environ, "NOTIFY_SOCKET": str(notify_path)}
-    if settings.s3.workers:
-        parameters["s3__listen"] = stack.enter_context(_reserved_address(settings.s3.listen))
-    master = Child("cashy master", _arguments("master", parameters), environment)
-    supervisor.start(master)
-    if not supervisor.wait_ready([master]):
+def _run_hosts(supervisor: Supervisor, hosts: list[DevHost], environment: Mapping[str, str]) -> None:
+    """Starts the masters, then the workers, says so, and stays until a stop signal."""
+    masters = [host.make_master(environment) for host in hosts]
+    for child in masters:
+        supervisor.start(child)
+    if not supervisor.wait_ready(masters):
         return
-    workers = [
-        Child(f"cashy s3 ({number})", _arguments("s3", parameters), environment)
-        for number in range(1, settings.s3.workers + 1)
-    ]
-    for worker in workers:
-        supervisor.start(worker)
+    workers = [worker for host in hosts for worker in host.make_workers(environment)]
+    for child in workers:
+        supervisor.start(child)
     if not supervisor.wait_ready(workers):
         return
-    address = workers[0].notified.get("X_CASHY_S3", parameters["s3__listen"]) if workers else None
     ready = {
         "ready": True,
-        "s3": f"http://{address}" if address else None,
-        "socket": str(settings.instance.socket),
+        "s3": hosts[0].s3_url(),
+        "socket": str(hosts[0].socket),
         "pid": os.getpid(),
+        "hosts": [host.report() for host in hosts],
     }
     print(json.dumps(ready), flush=True)
     supervisor.run()
-
-
-def _arguments(command: str, parameters: Mapping[str, Any]) -> list[str]:
-    return [sys.executable, "-m", "cashy", *command_line_of(command, parameters["config"], parameters)]
 
 
 @contextmanager
 def _private_folder() -> Iterator[Path]:
     """A folder only this user can enter, short enough for socket paths; removed in the end."""
     for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp is safe there
-        if parent and os.access(parent, os.W_OK) and len(os.fsencode(parent)) < SOCKET_PATH_BYTES_MAX - 40:
+        longest = SOCKET_PATH_BYTES_MAX - _NAMES_BYTES_MAX
+        if parent and os.access(parent, os.W_OK) and len(os.fsencode(parent)) < longest:
             break
     with tempfile.TemporaryDirectory(prefix="cashy-dev-", dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)
-
-
-@contextmanager
-def _reserved_address(listen: Address) -> Iterator[str]:
-    """Holds the port while the host runs, so that a restarted worker finds it free; gives HOST:PORT with the real port.
-
-    A bound socket that does not listen takes no connections from the workers, who share the port by
-    SO_REUSEPORT. The first bind, without that option, is what notices another program on the port.
-    """
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((listen.host, listen.port))
-            port = probe.getsockname()[1]
-        holder = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {listen}: {error.strerror}; choose another with --s3 HOST:PORT"
-        ) from None
-    with holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        holder.bind((listen.host, port))
-        yield f"[{listen.host}]:{port}" if family == socket.AF_INET6 else f"{listen.host}:{port}"
-
-
-@contextmanager
-def _shared_memory_removed(settings: Settings) -> Iterator[None]:
-    """Removes what a master left behind that could not do so itself, because it was killed."""
-    try:
-        yield
-    finally:
-        from shmipc.errors import ShmError
-        from shmipc.instance import Instance
-
-        instance = Instance(SHARED_MEMORY_FAMILY, settings.instance.name)
-        if instance.folder.exists():
-            try:
-                instance.acquire()
-                instance.remove()
-            except ShmError as error:
-                get_logger(program="cashy dev").warning("shared memory was not removed", error=str(error))
-            finally:
-                instance.close()
-        path = settings.instance.socket
-        if path.is_socket() and not socket_answers(
-            path
-        ):  # one that answers is another host's, which was in our way
-            path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from cashy.settings import (
     Settings,
     load_settings,
     parse_origin_option,
+    parse_peer_option,
     setting_fields,
 )
 
@@ -31,6 +32,11 @@ _METAVARS = {
     "whole number": "N",
     "number": "NUMBER",
     "text": "TEXT",
+}
+#: Options that are given once for each table of a list: how one is written, and how it is read.
+_LISTS: dict[str, tuple[str, Callable[[str], dict[str, object]]]] = {
+    "origin": ("s3=URL|file=DIR", parse_origin_option),
+    "peer": ("NAME=HOST:PORT[,WEIGHT]", parse_peer_option),
 }
 _CONFIG_HELP = "TOML file of settings (docs/cashy-settings.md); options given here go before it. "
 _CONFIG_DEFAULT = f"[default: $CASHY_CONFIG, else {DEFAULT_CONFIG_PATH} if it exists]"
@@ -56,12 +62,12 @@ def _fields_for(command: str) -> list[SettingField]:
 def _option(field: SettingField) -> Callable[[_Function], _Function]:
     help_text = f"{field.help_text} [{default_text(field)}]"
     name = field.path.replace(".", "__")
-    if field.path == "origin":
+    if field.path in _LISTS:
         return click.option(
             field.option,
             name,
             multiple=True,
-            metavar="s3=URL|file=DIR",
+            metavar=_LISTS[field.path][0],
             help=f"{field.help_text} Replaces the file's.",
         )
     if field.type_name == "true or false":
@@ -97,18 +103,18 @@ def overrides_of(parameters: Mapping[str, Any]) -> dict[str, object]:
         value = parameters.get(field.path.replace(".", "__"))
         if value is None or value == ():
             continue
-        if field.path == "origin":
-            overrides["origin"] = [_origin(text) for text in value]
+        if field.path in _LISTS:
+            overrides[field.path] = [_table(field, text) for text in value]
         else:
             overrides[field.path] = str(Path(value).absolute()) if field.type_name == "path" else value
     return overrides
 
 
-def _origin(text: str) -> dict[str, object]:
+def _table(field: SettingField, text: str) -> dict[str, object]:
     try:
-        return parse_origin_option(text)
+        return _LISTS[field.path][1](text)
     except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--origin") from None
+        raise click.BadParameter(str(error), param_hint=field.option) from None
 
 
 def settings_from(parameters: Mapping[str, Any]) -> Settings:

@@ -16,6 +16,7 @@ import click
 
 from cashy.cli import cashy_group
 from cashy.cli.options import default_text
+from cashy.metrics.page import metrics_page
 from cashy.settings import SettingField, setting_fields
 
 __all__ = ["commands_page", "pages", "settings_page", "stale_pages"]
@@ -53,6 +54,31 @@ daemons), `CASHY_CONFIG`. An S3 origin's credentials come from the usual AWS cha
 `~/.aws/credentials`, …).
 """
 
+_SETTINGS_LISTS = """\
+`--origin s3=URL` and `--origin file=DIRECTORY` (repeatable) replace the file's origins, `--peer NAME=HOST:PORT`
+or `--peer NAME=HOST:PORT,WEIGHT` (repeatable) its peers.
+
+A cluster is the list of its `[[peer]]` hosts, the same on each of them, and the secret in `cluster.key_file`; only
+`cluster.host` differs, so one file fits all with `--cluster-host`. Each block has one home among the hosts, found from
+the names and weights alone: nothing is to be agreed upon, and a host that joins or leaves moves its own share only.
+Blocks are named by their origin's name, so origins have the same names on all hosts. The hosts prove to each other
+that they know the secret; what they send is checked, but not encrypted.
+
+```toml
+[cluster]
+key_file = "/etc/aviary/cluster.key"   # as from: head -c 32 /dev/urandom | base64
+
+[[peer]]
+name = "rack1"
+address = "10.0.0.1:9100"
+
+[[peer]]
+name = "rack2"
+address = "10.0.0.2:9100"
+weight = 2.0
+```
+"""
+
 _COMMANDS_INTRO = """\
 # Commands of cashy
 
@@ -63,16 +89,16 @@ A failure is one line on standard error, `cashy: error: …`, and exit code 1; w
 def settings_page() -> str:
     """The text of ``docs/cashy-settings.md``."""
     parts = [_GENERATED, _SETTINGS_INTRO]
-    for (section, kind), fields in groupby(
+    for (header, kind), fields in groupby(
         (field for field in setting_fields() if field.section),
-        key=lambda field: (field.section, field.origin_kind),
+        key=lambda field: (field.header, field.origin_kind),
     ):
-        title = f'[[origin]], kind = "{kind}"' if kind else f"[{section}]"
+        title = f'{header}, kind = "{kind}"' if kind else header
         parts.append(f"## {title}\n")
         parts.append("| key | type | default | what it says | option |\n|---|---|---|---|---|")
         parts.extend(_row(field) for field in fields)
         parts.append("")
-    parts.append("`--origin s3=URL` and `--origin file=DIRECTORY` (repeatable) replace the file's origins.\n")
+    parts.append(_SETTINGS_LISTS)
     return "\n".join(parts)
 
 
@@ -121,7 +147,11 @@ def _commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Comm
 
 def pages() -> dict[str, str]:
     """All generated pages: file name and text."""
-    return {"cashy-settings.md": settings_page(), "cashy-commands.md": commands_page()}
+    return {
+        "cashy-settings.md": settings_page(),
+        "cashy-commands.md": commands_page(),
+        "metrics.md": _GENERATED + "\n" + metrics_page(),
+    }
 
 
 def stale_pages(folder: Path) -> list[str]:

@@ -27,6 +27,8 @@ __all__ = ["Child", "ChildFailed", "Supervisor"]
 
 #: Allocating and zeroing an arena of tens of GiB is the longest part of a start.
 START_TIMEOUT_S = 120.0
+#: Children that start at the same time share the cores: each takes a second or two of one.
+START_TIMEOUT_PER_CHILD_S = 5.0
 #: An orderly stop closes sockets and removes shared memory; what takes longer hangs, and is killed.
 STOP_TIMEOUT_S = 10.0
 #: The pause before a restart doubles from the first to the second value.
@@ -42,10 +44,18 @@ class ChildFailed(CashyError):
 
 
 class Child:
-    """One supervised program and its present process."""
+    """One supervised program and its present process; in the end it is stopped before the one it ``leans_on``."""
 
-    def __init__(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        *,
+        leans_on: Child | None = None,
+    ) -> None:
         self.name = name
+        self.leans_on = leans_on
         self.arguments = arguments
         self.environment = dict(environment)
         self.process: subprocess.Popen[bytes] | None = None
@@ -133,9 +143,13 @@ class Supervisor:
         self._children.append(child)
         child.start()
 
-    def wait_ready(self, children: Iterable[Child], timeout_s: float = START_TIMEOUT_S) -> bool:
-        """Waits until all serve; False if a stop was asked for meanwhile. Raises ChildFailed."""
+    def wait_ready(self, children: Iterable[Child], timeout_s: float | None = None) -> bool:
+        """Waits until all serve; False if a stop was asked for meanwhile. Raises ChildFailed.
+
+        ``timeout_s`` is a time that even slow starts take, unless given.
+        """
         waiting = list(children)
+        timeout_s = timeout_s or START_TIMEOUT_S + START_TIMEOUT_PER_CHILD_S * len(waiting)
         deadline = time.monotonic() + timeout_s
         while not self.stopping and not all(child.ready for child in waiting):
             remaining = deadline - time.monotonic()
@@ -153,9 +167,10 @@ class Supervisor:
             self._step(None)
 
     def stop_all(self) -> None:
-        """Stops the children, the first one last since the others lean on it, and kills what does not stop in time."""
+        """Stops the children, those last that others lean on, and kills what does not stop in time."""
         self.stopping = True
-        for group in (self._children[1:], self._children[:1]):
+        leaning = [child for child in self._children if child.leans_on is not None]
+        for group in (leaning, [child for child in self._children if child.leans_on is None]):
             for child in group:
                 child.signal(signal.SIGTERM)
             deadline = time.monotonic() + STOP_TIMEOUT_S

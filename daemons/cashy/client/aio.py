@@ -120,6 +120,12 @@ class AsyncCache:
         assert isinstance(body, pb.StatusReport)
         return body
 
+    async def cluster(self) -> pb.ClusterReport:
+        """What every host of the cluster says of itself."""
+        body = await self.session.ask(pb.ClusterStatus())
+        assert isinstance(body, pb.ClusterReport)
+        return body
+
     # --- shared with AsyncCachedObject ---
 
     def new_read(

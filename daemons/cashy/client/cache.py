@@ -167,6 +167,15 @@ class Cache:
         assert isinstance(body, pb.StatusReport)
         return body
 
+    def cluster(self) -> pb.ClusterReport:
+        """What every host of the cluster says of itself, this one first; a host that does not answer is there with the reason.
+
+        A host without a cluster reports itself alone.
+        """
+        body = self._ask(pb.ClusterStatus()).body
+        assert isinstance(body, pb.ClusterReport)
+        return body
+
     # --- what reads stand on; shared with CachedObject ---
 
     def new_read(

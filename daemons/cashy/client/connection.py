@@ -3,6 +3,10 @@
 Law: no thread of its own. Whoever waits for an answer while nobody receives becomes the *leader* and receives for all; the others sleep until their
 answer is there or the leader leaves (leader/follower). So an idle client costs nothing, and a fork has no thread to lose.
 
+Two ways. Where the daemon has given a channel (:mod:`shmipc.channel`), frames go through its rings, and the leader sleeps until it is woken there or
+something comes over the socket, whose end is the daemon's death. It looks at both every :data:`~shmipc.limits.LIVENESS_CHECK_S` anyhow, since its
+descriptors may have been closed under it. Which frames take which way, and in which order answers belong, :mod:`cashy.client.session_core` knows.
+
 Anything that ends half-way through a frame (a signal handler's exception between receiving and decoding, a send cut short) leaves the stream in
 an unknown state: the connection is then *broken*, all who wait get :class:`ConnectionLost`, and the cache connects anew. Waiting itself
 may be interrupted at will.
@@ -13,12 +17,16 @@ by whoever sends next, at once if nobody is sending.
 
 from __future__ import annotations
 
+import os
+import platform
 import select
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
+from typing import NamedTuple
 
 from google.protobuf.message import Message
 
@@ -27,10 +35,23 @@ from cashy.client.limits import SOCKET_PATH_BYTES_MAX
 from cashy.client.reader import LocalArena
 from cashy.client.session_core import Answer, SessionCore
 from cashy.errors import CashyError, NotConnected
-from shmipc.errors import HandshakeError, ShmError
+from shmipc.channel import ClientChannel
+from shmipc.errors import ShmError
+from shmipc.limits import LIVENESS_CHECK_S
 from shmipc.wire import receive
 
-__all__ = ["Call", "Connection", "ConnectionLost", "adopt_welcome", "cannot_connect"]
+__all__ = [
+    "Call",
+    "Connection",
+    "ConnectionLost",
+    "Greeted",
+    "adopt_welcome",
+    "cannot_connect",
+    "may_have_channel",
+]
+
+#: Answers taken out of the ring at a time, so that whoever waits for the first need not wait for the last.
+_ANSWERS_PER_TURN = 256
 
 
 class ConnectionLost(NotConnected):
@@ -45,12 +66,48 @@ def cannot_connect(path: str, reason: str) -> NotConnected:
     )
 
 
-def adopt_welcome(answer: Answer, known: LocalArena | None) -> LocalArena:
-    """The arena that a Welcome brings: ``known`` with a new pin table if it is the same one, else a new mapping."""
+def may_have_channel() -> bool:
+    """Whether this process may use rings: the processor keeps stores in order, and ``CASHY_NO_CHANNEL=1`` does not forbid it."""
+    return platform.machine() == "x86_64" and os.environ.get("CASHY_NO_CHANNEL") != "1"
+
+
+def _reason(error: Exception) -> str:
+    """What a connection was lost of."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+class Greeted(NamedTuple):
+    """What a Welcome brings."""
+
+    arena: LocalArena
+    channel: ClientChannel | None
+
+
+def adopt_welcome(answer: Answer, known: LocalArena | None) -> Greeted:
+    """The arena of a Welcome (``known`` with a new pin table if it is the same one, else a new mapping), and its channel."""
     welcome = answer.body
     assert isinstance(welcome, pb.Welcome)
-    arena_fd, *table_fds = answer.descriptors
+    descriptors = list(answer.descriptors)
+    channel_fds = [descriptors.pop() for _ in range(answer.channel_descriptors)][::-1]
+    arena_fd, *table_fds = descriptors
     table_fd = table_fds[0] if table_fds else None
+    try:
+        channel = ClientChannel.attach(channel_fds) if channel_fds else None
+    except BaseException:
+        for fd in descriptors:
+            socket.close(fd)
+        raise
+    try:
+        return Greeted(_adopt_arena(arena_fd, table_fd, welcome, known), channel)
+    except BaseException:
+        if channel is not None:
+            channel.close()
+        raise
+
+
+def _adopt_arena(
+    arena_fd: int, table_fd: int | None, welcome: pb.Welcome, known: LocalArena | None
+) -> LocalArena:
     if known is None or known.arena_id != welcome.arena_id or known.can_pin != (table_fd is not None):
         return LocalArena(arena_fd, table_fd, welcome)
     socket.close(arena_fd)
@@ -94,29 +151,35 @@ class Connection:
         if len(path.encode()) > SOCKET_PATH_BYTES_MAX:
             raise cannot_connect(path, f"a socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes")
         self.path = path
-        self._core = SessionCore(can_pin=can_pin, program=program)
+        self._core = SessionCore(can_pin=can_pin, program=program, wants_channel=may_have_channel())
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout_s)
+        self._channel: ClientChannel | None = None
+        self._poll = select.poll()  # of the leader
+        self._socket_fd = self._socket.fileno()
+        self._poll.register(self._socket_fd, select.POLLIN)
         self._descriptors: deque[int] = deque()
         self._calls: dict[int, Call] = {}
         self._turn = threading.Condition(threading.Lock())
         self._is_led = False
         self._send_lock = threading.Lock()
-        self._ended: deque[tuple[int, bool]] = deque()
+        self._ended: deque[int] = deque()
         self._lost: str | None = None
         try:
-            self.arena = self._greet(timeout_s, known)
+            self.arena, self._channel = self._greet(timeout_s, known)
+            if self._channel is not None:
+                self._poll.register(self._channel.fileno(), select.POLLIN)
         except BaseException:
             self.break_off("it was not greeted")
             raise
 
-    def _greet(self, timeout_s: float, known: LocalArena | None) -> LocalArena:
+    def _greet(self, timeout_s: float, known: LocalArena | None) -> Greeted:
         try:
             self._socket.connect(self.path)
-            hello = Call(self, 1, is_fetch=False)
-            self._calls[1] = hello
-            self._socket.sendall(self._core.hello())
-            return adopt_welcome(self.wait(hello, timeout_s), known)
+            with Call(self, 1, is_fetch=False) as hello:
+                self._calls[1] = hello
+                self._socket.sendall(self._core.hello())
+                return adopt_welcome(hello.next(timeout_s), known)
         except ConnectionLost as error:
             raise cannot_connect(self.path, str(error)) from error
         except OSError as error:
@@ -137,10 +200,10 @@ class Connection:
         """Sends a request. Raises :class:`ConnectionLost`."""
         with self._send_lock:
             self._check()
-            request_id, data = self._core.request(body)
+            request_id, frame = self._core.request(body)
             call = Call(self, request_id, is_fetch=isinstance(body, pb.Fetch))
             self._calls[request_id] = call
-            self._send(self._drain_ended() + data)
+            self._send([*self._drain_ended(), (request_id, frame)])
         self._flush_ended()
         return call
 
@@ -153,33 +216,38 @@ class Connection:
         """Forgets a call; a fetch is released. May be called by a finalizer."""
         self._calls.pop(request_id, None)
         if is_fetch and self._lost is None:
-            self._ended.append((request_id, is_fetch))
+            self._ended.append(request_id)
             self._flush_ended()
 
     def _flush_ended(self) -> None:
         while self._ended and self._send_lock.acquire(blocking=False):
             try:
-                data = self._drain_ended()
-                if data and self._lost is None:
-                    self._send(data)
+                frames = self._drain_ended()
+                if frames and self._lost is None:
+                    self._send(frames)
             except ConnectionLost:
                 return  # the daemon drops what it held with the connection
             finally:
                 self._send_lock.release()
 
-    def _drain_ended(self) -> bytes:
+    def _drain_ended(self) -> list[tuple[int, bytes]]:
         frames = []
         while self._ended:
-            request_id, _ = self._ended.popleft()
-            frames.append(self._core.release(request_id))
-        return b"".join(frames)
+            request_id = self._ended.popleft()
+            frames.append((request_id, self._core.release(request_id)))
+        return frames
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, frames: list[tuple[int, bytes]]) -> None:
         """With the send lock held."""
+        channel = self._channel
         try:
-            self._socket.sendall(data)
-        except OSError as error:
-            self.break_off(error.strerror or str(error))
+            data = self._core.unsent(frames, channel.send if channel is not None else None)
+            if channel is not None:
+                channel.flush()
+            if data:
+                self._socket.sendall(data)
+        except (OSError, ShmError) as error:
+            self.break_off(_reason(error))
             raise self._loss() from error
         except BaseException:
             self.break_off("a request was interrupted")
@@ -210,28 +278,50 @@ class Connection:
                     self._turn.notify_all()
 
     def _receive(self, deadline: float) -> bool:
-        """As the leader: receives once and hands the answers out; False if nothing came by ``deadline``."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        if not poll.poll(max(0.0, deadline - monotonic()) * 1000):
-            return False
+        """As the leader: takes in and hands out what comes first; False if nothing came by ``deadline``."""
+        while not self._take_from_ring():
+            self._check()
+            left = deadline - monotonic()
+            ready = self._poll.poll(max(0.0, min(left, LIVENESS_CHECK_S)) * 1000)
+            if self._channel is not None:
+                self._channel.drain()  # before the look at the ring
+            if any(fd == self._socket_fd for fd, _ in ready):
+                if not self._take_from_ring():  # what the daemon sent before it went comes first
+                    self._hand_out(self._take_from_socket)
+                return True
+            if not ready and left <= 0:
+                return False
+        return True
+
+    def _take_from_ring(self) -> bool:
+        channel = self._channel
+        return channel is not None and self._hand_out(
+            lambda: self._core.take(channel.receive(_ANSWERS_PER_TURN))
+        )
+
+    def _take_from_socket(self) -> list[Answer]:
+        data = receive(self._socket, self._descriptors)
+        if not data:
+            self.break_off("it closed the connection")
+            raise self._loss()
+        return self._core.feed(data, self._descriptors)
+
+    def _hand_out(self, take: Callable[[], list[Answer]]) -> bool:
+        """Takes answers in; False if there were none. They are lost if anything breaks in here, and then so is the connection."""
         try:
-            data = receive(self._socket, self._descriptors)
-            if not data:
-                self.break_off("it closed the connection")
-                raise self._loss()
-            for answer in self._core.feed(data, self._descriptors):
+            answers = take()
+            for answer in answers:
                 self._deliver(answer)
-        except (OSError, HandshakeError, CashyError) as error:
+        except (OSError, ShmError, CashyError) as error:
             if not isinstance(error, ConnectionLost):
-                self.break_off(str(error))
+                self.break_off(_reason(error))
             if isinstance(error, CashyError):
                 raise
             raise self._loss() from error
         except BaseException:
             self.break_off("receiving was interrupted")
             raise
-        return True
+        return bool(answers)
 
     def _deliver(self, answer: Answer) -> None:
         call = self._calls.get(answer.request_id)
@@ -276,5 +366,8 @@ class Connection:
 
     def _close(self) -> None:
         self._socket.close()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
         while self._descriptors:
             socket.close(self._descriptors.popleft())

@@ -200,6 +200,12 @@ class Gather(ABC):
         start, stop = self._bounds(meta)
         return stop - start
 
+    def _bytes_in(self, meta: Meta, index: int) -> int:
+        """How much of the range lies in a block."""
+        start, stop = self._bounds(meta)
+        block_at = index * meta.block_bytes
+        return min(stop, block_at + meta.block_bytes) - max(start, block_at)
+
     @property
     def size_bytes(self) -> int:
         """How many bytes the range has; known when ``wanted`` has returned None."""
@@ -217,6 +223,8 @@ class GatherView(Gather):
     """A read that ends in one contiguous read-only view, without a copy where this process can pin."""
 
     _pins: dict[int, Pin]
+    #: How much is wanted of the blocks that may be wanted in part: the first and the last.
+    _cut: dict[int, int]
 
     def drop(self) -> None:
         """Drops the pins collected so far."""
@@ -236,9 +244,11 @@ class GatherView(Gather):
                 f"a view of {size_bytes:,} bytes of {self.name} needs {pinned:,} bytes pinned at once, and this client may pin "
                 f"{self.arena.pin_bytes_max:,}: use blocks(), or read() in windows"
             )
+        indices = self._range(meta)
+        self._cut = {index: self._bytes_in(meta, index) for index in {*indices[:1], *indices[-1:]}}
 
     def _take_local(self, meta: Meta, index: int) -> bool:
-        return self._keep(index, self.arena.pin_block(meta, index))
+        return self._keep(index, self.arena.pin_block(meta, index, self._cut.get(index)))
 
     def _take_announced(self, meta: Meta, ready: pb.BlockReady) -> bool:
         return self._keep(

@@ -11,6 +11,7 @@ __all__ = ["TIER_NAMES", "Location", "Meta"]
 TIER_NAMES: dict[int, str] = {
     pb.TIER_UNSPECIFIED: "not cached",
     pb.TIER_LOCAL_MEMORY: "local memory",
+    pb.TIER_PEER: "other host",
     pb.TIER_ORIGIN: "origin",
 }
 

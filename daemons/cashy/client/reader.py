@@ -12,6 +12,9 @@ this record. Blocks are keyed by content and need no freshness.
 Without the asymmetric fence (:mod:`shmipc.fence`) there is no pin table; the client then works on private copies, each verified (the word
 is the same after as before; where the processor does not keep loads in order, the crc32c of the whole block) and all of them bounded.
 
+Hits are counted here, in the process's own table, because nobody else sees them: a hit is a block found READY without asking the daemon; what the
+daemon announced after a miss is none. A process that cannot pin has no table and is not counted.
+
 An exporter (:mod:`shmipc.view`) keeps the mapping alive, so the arena of a daemon that went away is unmapped when its last view is gone.
 """
 
@@ -57,7 +60,10 @@ from shmipc.segment import Segment
 from shmipc.states import State
 from shmipc.view import Piece, slot_view, spanning_view
 
-__all__ = ["AnyPin", "CopiedPin", "LocalArena", "Pin", "PrivateBytes", "TableLost"]
+__all__ = ["NOT_COUNTED", "AnyPin", "CopiedPin", "LocalArena", "Pin", "PrivateBytes", "TableLost"]
+
+#: A block is pinned to see whether it is here: that is no hit.
+NOT_COUNTED = -1
 
 _READY = int(State.READY)
 _LOADS_IN_ORDER = platform.machine() == "x86_64"
@@ -308,7 +314,7 @@ class LocalArena:
                 ):
                     slot, generation, word, at, capacity, filled, _, _ = block
                     try:
-                        entry = table.pin(slot, generation, capacity)
+                        entry = table.pin(slot, generation, capacity, length)
                     except (QuotaExceeded, PinTableFull):
                         return None  # the long way says why
                     if words[slot * SLOT_WORDS] == word:  # step 3 of the pin protocol
@@ -317,6 +323,7 @@ class LocalArena:
                         )
                         return view if length == filled else view[start:stop]
                     table.unpin(entry)
+                    table.was_no_hit(length)
         meta = self.lookup(name)
         return None if meta is None else self.hit_range(meta, offset, length)
 
@@ -335,7 +342,7 @@ class LocalArena:
         if stop - start > meta.block_bytes or table is None:
             return None
         try:
-            known, entry = self._hit(table, meta.content_id, index)
+            known, entry = self._hit(table, meta.content_id, index, stop - offset)
         except TableLost:
             return None
         if known is None:
@@ -344,15 +351,16 @@ class LocalArena:
         view = slot_view(self._address + at, capacity, filled, partial(table.unpin, entry), self._mapping)
         return view if stop - offset == filled else view[offset - start : stop - start]
 
-    def pin_block(self, meta: Meta, index: int) -> AnyPin | None:
+    def pin_block(self, meta: Meta, index: int, wanted_bytes: int | None = None) -> AnyPin | None:
         """Pins a block that is here and READY (or copies it, where this process cannot pin); None is a miss.
 
-        Raises :class:`~cashy.errors.PinQuotaExceeded`, and :class:`TableLost` when a new table is needed.
+        ``wanted_bytes`` is how many of its bytes are wanted, for the count of hits: all unless given, :data:`NOT_COUNTED` if it is not for
+        reading. Raises :class:`~cashy.errors.PinQuotaExceeded`, and :class:`TableLost` when a new table is needed.
         """
         if not self.can_pin:
             return self._copied(meta, index)
         table = self._table()
-        known, entry = self._hit(table, meta.content_id, index)
+        known, entry = self._hit(table, meta.content_id, index, wanted_bytes)
         return None if known is None else Pin(self._mapping, table, entry, known)
 
     def pin_announced(
@@ -380,24 +388,30 @@ class LocalArena:
         return table
 
     def _hit(
-        self, table: PinTable, content_id: bytes, index: int
+        self, table: PinTable, content_id: bytes, index: int, wanted_bytes: int | None
     ) -> tuple[_KnownBlock, int] | tuple[None, int]:
-        """Pins a READY block; returns what is known of it and the table's entry."""
+        """Pins a READY block and counts the hit; returns what is known of it and the table's entry."""
         known = self._hints[(hash(content_id) + index) & _HINTS_MASK]
         try:
             if known is not None and known[7] == index and known[6] == content_id:
                 slot, generation, word, _, capacity = known[:5]
                 if self._words[slot * SLOT_WORDS] == word:
-                    entry = table.pin(slot, generation, capacity)
+                    if wanted_bytes is None:
+                        wanted_bytes = known[5]
+                    entry = table.pin(slot, generation, capacity, wanted_bytes)
                     # Step 3 of the pin protocol. The same word: the same generation, and what is known of it holds.
                     if self._words[slot * SLOT_WORDS] == word:
                         return known, entry
                     table.unpin(entry)
+                    if wanted_bytes != NOT_COUNTED:
+                        table.was_no_hit(wanted_bytes)
             hit = self._mapping.reader.pin(table, block_digest(content_id, index))
         except (QuotaExceeded, PinTableFull) as error:
             raise self._translated(error, table) from error
         if hit is None:
             return None, -1
+        if wanted_bytes != NOT_COUNTED:
+            table.count_hit(hit.fields.length if wanted_bytes is None else wanted_bytes)
         return self._remember(content_id, index, hit), hit.entry
 
     def _remember(self, content_id: bytes, index: int, hit: Hit) -> _KnownBlock:
@@ -489,7 +503,11 @@ class LocalArena:
         slot = self._index.find(digest)
         if not 0 <= slot < self._slot_count or self._words[slot * SLOT_WORDS + S_KIND] != KIND_BLOCK:
             return False
-        return self._copy(slot, self._words[slot * SLOT_WORDS], digest, start, target)
+        if not self._copy(slot, self._words[slot * SLOT_WORDS], digest, start, target):
+            return False
+        if (table := self.table) is not None:
+            table.count_hit(len(target))
+        return True
 
     def copy_announced(
         self, meta: Meta, index: int, slot: int, generation: int, start: int, target: memoryview

@@ -1,7 +1,7 @@
 """The asyncio session with the daemon: what the S3 worker and :mod:`cashy.aio` stand on. Works under any asyncio event loop.
 
-Law: hits never await: :meth:`AsyncSession.lookup` and :meth:`AsyncSession.pin` touch shared memory only. Everything else goes over one socket,
-watched by the loop's reader and writer callbacks. Queues are bounded: what the daemon does not read beyond
+Law: hits never await: :meth:`AsyncSession.lookup` and :meth:`AsyncSession.pin` touch shared memory only. Everything else goes over one
+connection (socket and rings), watched by the loop's reader and writer callbacks. Queues are bounded: what the daemon does not read beyond
 :data:`~cashy.client.limits.OUTPUT_BYTES_MAX` is a SlowDown.
 
 When the daemon goes away, what is under way fails with :class:`~cashy.errors.NotConnected`, blocks that are pinned stay valid, and a task of the
@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from aviary.cashy.v1 import control_pb2 as pb
 from cashy.client import forking
 from cashy.client.cache import can_pin
-from cashy.client.connection import adopt_welcome, cannot_connect
+from cashy.client.connection import adopt_welcome, cannot_connect, may_have_channel
 from cashy.client.fetch import Fetch, FetchedBlock
 from cashy.client.gather import Gather
 from cashy.client.limits import (
@@ -79,12 +79,12 @@ class AsyncSession:
         """Fresh metadata from shared memory; no message. Raises :class:`~cashy.errors.InvalidName`."""
         return None if self._arena is None else self._arena.lookup(name)
 
-    def pin(self, meta: Meta, index: int) -> AnyPin | None:
-        """Pins a READY block; no message. None: it is not here. Raises :class:`~cashy.errors.PinQuotaExceeded`."""
+    def pin(self, meta: Meta, index: int, wanted_bytes: int | None = None) -> AnyPin | None:
+        """Pins a READY block; no message. None: it is not here. As :meth:`~cashy.client.reader.LocalArena.pin_block`, but asks for a lost table."""
         if self._arena is None:
             return None
         try:
-            return self._arena.pin_block(meta, index)
+            return self._arena.pin_block(meta, index, wanted_bytes)
         except TableLost:
             self._want_table()
             return None
@@ -218,13 +218,12 @@ class AsyncSession:
         except OSError as error:
             sock.close()
             raise cannot_connect(path, error.strerror or str(error)) from error
-        core = SessionCore(can_pin=can_pin(), program=self._program)
+        core = SessionCore(can_pin=can_pin(), program=self._program, wants_channel=may_have_channel())
         link = Link(self._loop, sock, core)
-        queue: AnswerQueue = asyncio.Queue()
-        link.sinks[1] = queue
         try:
-            link.send(core.hello())
-            self._arena = adopt_welcome(await self.next_answer(queue), self._arena)
+            self._arena, channel = adopt_welcome(await self.next_answer(link.hello()), self._arena)
+            if channel is not None:
+                link.use_channel(channel)
         except BaseException as error:
             link.close("it was not greeted")
             if isinstance(error, ShmError):

@@ -15,6 +15,10 @@ read again and again (Yang et al., "FIFO queues are all you need for cache evict
 yardstick, and can be chosen. Each size class is a cache of its own, since a victim is only of use to the class whose cells it frees;
 :meth:`Policy.is_slab_colder` compares across classes.
 
+A block may come in as *transient*: a copy of what another host has in its keeping (see :mod:`cashy.core.admission`). Transients go first, oldest
+first, except for a small share of the class that the youngest of them may fill, so that blocks read ahead are still there when their reader
+comes. One that shows reuse ranks as any other block from then on. A transient victim gives its class no claim on the memory of another.
+
 State is in arrays, 14 bytes a slot for LRU and 35 for S3-FIFO, ghost included: there may be 10^6 slots, and the garbage collector must
 not see them. Rejected: LFU and its kin (heaps or many lists, and the past never ages), ARC (its lists move on every hit: patented until
 2024, and late touches distort its adaptation), W-TinyLFU (a sketch per touch costs more than three list words).
@@ -22,6 +26,7 @@ not see them. Rejected: LFU and its kin (heaps or many lists, and the past never
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable
 from typing import Protocol
@@ -42,17 +47,41 @@ _CLOCK_MASK = 0xFFFF_FFFF
 _PASSES_MIN = 1024
 _PASSES_PER_VICTIM = 16
 
-# Where a slot stands. S3-FIFO has four queues a class: small, main, named (from small or from main), parked.
-_UNTRACKED, _SMALL, _MAIN, _FROM_SMALL, _FROM_MAIN, _PARKED = range(6)
-_QUEUE_OF_PLACE = (0, 0, 1, 2, 2, 3)
+#: Transients are the first victims while they are at least one in this many of the class; what is younger is read ahead, perhaps.
+_TRANSIENT_SHARE = 32
+#: For a transient the ghost's memory reaches back one part in so many of what it does for others: a copy is worth the cluster's only block if it
+#: is read ten times as often. With the whole memory, epochs over a data set that fits into all hosts together missed half (docs/placement.md).
+_TRANSIENT_GHOST_SHARE = 10
+
+# Where a slot stands. A passing block is a transient that nothing promotes. The second and third line are S3-FIFO's: named as victims, and parked.
+_UNTRACKED, _SMALL, _MAIN, _TRANSIENT, _PASSING = range(5)
+_FROM_SMALL, _FROM_MAIN, _FROM_TRANSIENT, _FROM_PASSING = range(5, 9)
+_PARKED, _PARKED_TRANSIENT, _PARKED_PASSING = range(9, 12)
+_SEEN = 12  # LRU's: a transient that was touched once
+# S3-FIFO's five queues a class, and for each place above: its queue, where a touch or its unparking leads from there, and how it is parked.
+_SMALL_QUEUE, _MAIN_QUEUE, _NAMED_QUEUE, _PARKED_QUEUE, _TRANSIENT_QUEUE = range(5)
+_QUEUES = 5
+_QUEUE_OF_PLACE = (0, 0, 1, 4, 4, 2, 2, 2, 2, 3, 3, 3)
+_GOES_BACK_TO = (_UNTRACKED, *(_SMALL, _MAIN, _TRANSIENT, _PASSING) * 2, _MAIN, _TRANSIENT, _PASSING)
+_PARKED_AS = (_UNTRACKED, *(_PARKED, _PARKED, _PARKED_TRANSIENT, _PARKED_PASSING) * 2, *range(9, 12))
+_GOES_TO_GHOST = frozenset({_SMALL, _FROM_SMALL, _TRANSIENT, _FROM_TRANSIENT})
+_IS_TRANSIENT = frozenset(
+    {_TRANSIENT, _PASSING, _FROM_TRANSIENT, _FROM_PASSING, _PARKED_TRANSIENT, _PARKED_PASSING, _SEEN}
+)
 _UNPARKED_PER_INSERTION = 2  # more than one, so that parked slots become fewer while others come
 
 
 class Policy(Protocol):
     """What the owner of the slots calls; see the module's law. Slots are 0 … slot_count - 1."""
 
-    def inserted(self, slot: int, fingerprint: int, class_index: int) -> None:
-        """A block was put in ``slot``; ``fingerprint`` is 64 bits of its digest. ValueError if the slot is tracked already."""
+    def inserted(
+        self, slot: int, fingerprint: int, class_index: int, is_transient: bool = False, may_stay: bool = True
+    ) -> None:
+        """A block was put in ``slot``; ``fingerprint`` is 64 bits of its digest. ValueError if the slot is tracked already.
+
+        A transient one goes first, unless it is used again, or left not long ago and is back (where the policy remembers that); if it may
+        not stay, that makes no difference. ``may_stay`` is of no meaning for others.
+        """
 
     def touched(self, slot: int) -> None:
         """A reader has used the block at least once since it was last said so. Ignored if the slot is not tracked (a late mark)."""
@@ -73,7 +102,10 @@ class Policy(Protocol):
         """Insertions, of any class, since the slot was inserted or last touched (modulo 2^32)."""
 
     def is_slab_colder(self, slots: Iterable[int], victim: int) -> bool:
-        """Whether every one of ``slots`` was last used longer ago than ``victim``; True if there are none."""
+        """Whether every one of ``slots`` was last used longer ago than ``victim``; True if there are none.
+
+        For a transient victim the next one of its class that is not transient is compared; False if there is none.
+        """
 
 
 def make_policy(name: str, slot_count: int, class_count: int) -> Policy:
@@ -168,7 +200,7 @@ class _Ghost:
         return (self._clocks[held % CLASSES_MAX] - self._made_at[place]) & _CLOCK_MASK
 
 
-class _SlotPolicy:
+class _SlotPolicy(ABC):
     """What both policies share: the class and last use of each slot, by a clock that counts insertions."""
 
     def __init__(self, slot_count: int, class_count: int) -> None:
@@ -184,8 +216,16 @@ class _SlotPolicy:
         return (self._clock - self._last_use[slot]) & _CLOCK_MASK
 
     def is_slab_colder(self, slots: Iterable[int], victim: int) -> bool:
+        if self._place_of[victim] in _IS_TRANSIENT:
+            victim = self._oldest_lasting(self._class_of[victim])
+        if victim < 0:
+            return False
         limit = self.age(victim)
         return all(self.age(slot) > limit for slot in slots)
+
+    @abstractmethod
+    def _oldest_lasting(self, class_index: int) -> int:
+        """The oldest slot of the class that is neither transient nor named already; -1 if there is none."""
 
     def _enter(self, slot: int, class_index: int) -> None:
         if self._place_of[slot] != _UNTRACKED:
@@ -198,41 +238,65 @@ class _SlotPolicy:
 
 
 class Lru(_SlotPolicy):
-    """Least recently used, by class: victims are those whose last touch was reported longest ago."""
+    """Least recently used, by class: victims are those whose last touch was reported longest ago.
+
+    Transients stand in a queue of their own, in the order in which they came. The first touch is that of the reader that missed the block,
+    the second makes it one of the others; so does being spared, since pinned transients must not hide what could go.
+    """
 
     def __init__(self, slot_count: int, class_count: int) -> None:
         super().__init__(slot_count, class_count)
-        self._queues = _Queues(slot_count, class_count)
+        self._queues = _Queues(slot_count, 2 * class_count)
 
-    def inserted(self, slot: int, fingerprint: int, class_index: int) -> None:  # noqa: D102 - see Policy
+    def inserted(  # noqa: D102 - see Policy
+        self, slot: int, fingerprint: int, class_index: int, is_transient: bool = False, may_stay: bool = True
+    ) -> None:
         self._enter(slot, class_index)
-        self._place_of[slot] = _MAIN
-        self._queues.push(class_index, slot)
+        self._push(slot, (_TRANSIENT if may_stay else _PASSING) if is_transient else _MAIN)
 
     def touched(self, slot: int) -> None:  # noqa: D102 - see Policy
-        if self._place_of[slot] != _UNTRACKED:
-            self._last_use[slot] = self._clock
+        place = self._place_of[slot]
+        if place == _UNTRACKED:
+            return
+        self._last_use[slot] = self._clock
+        if place == _TRANSIENT:
+            self._place_of[slot] = _SEEN
+        elif place != _PASSING:
             self._to_front(slot)
 
     def removed(self, slot: int) -> None:  # noqa: D102 - see Policy
         if self._place_of[slot] != _UNTRACKED:
+            self._queues.remove(self._queue_of(slot), slot)
             self._place_of[slot] = _UNTRACKED
-            self._queues.remove(self._class_of[slot], slot)
 
     def victims(self, class_index: int, count: int) -> list[int]:  # noqa: D102 - see Policy
-        return self._queues.oldest_first(class_index, count)
+        lasting, transient = 2 * class_index, 2 * class_index + 1
+        kept = self.tracked(class_index) // _TRANSIENT_SHARE
+        due = min(count, max(0, self._queues.lengths[transient] - kept))
+        others = self._queues.oldest_first(lasting, count - due)
+        transients = self._queues.oldest_first(transient, count - len(others))
+        return transients[:due] + others + transients[due:]
 
     def spared(self, slot: int) -> None:  # noqa: D102 - see Policy
         if self._place_of[slot] != _UNTRACKED:
             self._to_front(slot)
 
     def tracked(self, class_index: int) -> int:  # noqa: D102 - see Policy
-        return self._queues.lengths[class_index]
+        return sum(self._queues.lengths[2 * class_index : 2 * class_index + 2])
+
+    def _oldest_lasting(self, class_index: int) -> int:
+        return next(iter(self._queues.oldest_first(2 * class_index, 1)), -1)
 
     def _to_front(self, slot: int) -> None:
-        queue = self._class_of[slot]
-        self._queues.remove(queue, slot)
-        self._queues.push(queue, slot)
+        self._queues.remove(self._queue_of(slot), slot)
+        self._push(slot, _MAIN)
+
+    def _push(self, slot: int, place: int) -> None:
+        self._place_of[slot] = place
+        self._queues.push(self._queue_of(slot), slot)
+
+    def _queue_of(self, slot: int) -> int:
+        return 2 * self._class_of[slot] + (self._place_of[slot] != _MAIN)
 
 
 class S3Fifo(_SlotPolicy):
@@ -246,23 +310,29 @@ class S3Fifo(_SlotPolicy):
     twice in one call and are named again in the next. A spared slot is *parked* in a fourth: it is named only when nothing else is left,
     and goes to main when it is touched or others have been inserted. Put back in small or main at once, a few pinned slots at the end of
     main could hide all of small from an owner that looks for room.
+
+    Transients stand in a fifth queue. At its end one that was touched more than once moves on to main, another goes, and to the ghost, so that
+    it enters main when it comes again soon: within a tenth of the time that others have. Parked ones become transients again.
     """
 
     def __init__(self, slot_count: int, class_count: int) -> None:
         super().__init__(slot_count, class_count)
-        self._queues = _Queues(slot_count, 4 * class_count)
+        self._queues = _Queues(slot_count, _QUEUES * class_count)
         self._frequency = zeros("B", slot_count)
         self._fingerprints = zeros("Q", slot_count)
         self._ghost = _Ghost(slot_count, class_count)
 
-    def inserted(self, slot: int, fingerprint: int, class_index: int) -> None:  # noqa: D102 - see Policy
+    def inserted(  # noqa: D102 - see Policy
+        self, slot: int, fingerprint: int, class_index: int, is_transient: bool = False, may_stay: bool = True
+    ) -> None:
         self._enter(slot, class_index)
         self._frequency[slot] = 0
         self._fingerprints[slot] = fingerprint
-        known = self._ghost.take(fingerprint, class_index, valid_for=self.tracked(class_index))
-        self._push(slot, _MAIN if known else _SMALL)
-        for parked in self._queues.oldest_first(4 * class_index + 3, _UNPARKED_PER_INSERTION):
-            self._move(parked, _MAIN)
+        self._push(slot, self._first_place(fingerprint, class_index, is_transient, may_stay))
+        for parked in self._queues.oldest_first(
+            _QUEUES * class_index + _PARKED_QUEUE, _UNPARKED_PER_INSERTION
+        ):
+            self._move(parked, _GOES_BACK_TO[self._place_of[parked]])
 
     def touched(self, slot: int) -> None:  # noqa: D102 - see Policy
         place = self._place_of[slot]
@@ -272,7 +342,7 @@ class S3Fifo(_SlotPolicy):
         if self._frequency[slot] < FREQUENCY_MAX:
             self._frequency[slot] += 1
         if place >= _FROM_SMALL:  # it was about to go: it gets another round where it came from
-            self._move(slot, _SMALL if place == _FROM_SMALL else _MAIN)
+            self._move(slot, _GOES_BACK_TO[place])
 
     def removed(self, slot: int) -> None:  # noqa: D102 - see Policy
         place = self._place_of[slot]
@@ -280,30 +350,55 @@ class S3Fifo(_SlotPolicy):
             return
         self._leave(slot)
         self._place_of[slot] = _UNTRACKED
-        if place in (_SMALL, _FROM_SMALL):
+        if place in _GOES_TO_GHOST:
             self._ghost.add(self._fingerprints[slot], self._class_of[slot])
 
     def victims(self, class_index: int, count: int) -> list[int]:  # noqa: D102 - see Policy
         lengths = self._queues.lengths
-        small, main, named, parked = range(4 * class_index, 4 * class_index + 4)
+        small, main, named, parked, transient = range(_QUEUES * class_index, _QUEUES * (class_index + 1))
         passes_left = _PASSES_MIN + _PASSES_PER_VICTIM * count
-        while lengths[named] < count and lengths[small] + lengths[main]:
+        while lengths[named] < count and (lasting := lengths[small] + lengths[main]) + lengths[transient]:
             passes_left -= 1
-            small_is_due = lengths[small] * _SMALL_SHARE >= lengths[small] + lengths[main]
-            if lengths[small] and (small_is_due or not lengths[main]):
-                self._pass_small(self._queues.oldest(small), forced=passes_left < 0)
+            forced = passes_left < 0
+            if lengths[transient] * _TRANSIENT_SHARE >= lasting + lengths[transient]:
+                self._pass_transient(self._queues.oldest(transient), forced=forced)
+            elif lengths[small] and (lengths[small] * _SMALL_SHARE >= lasting or not lengths[main]):
+                self._pass_small(self._queues.oldest(small), forced=forced)
             else:
-                self._pass_main(self._queues.oldest(main), forced=passes_left < 0)
+                self._pass_main(self._queues.oldest(main), forced=forced)
         for slot in self._queues.oldest_first(parked, max(0, count - lengths[named])):
-            self._move(slot, _FROM_MAIN)
+            self._move(slot, _GOES_BACK_TO[self._place_of[slot]] + _FROM_SMALL - _SMALL)
         return self._queues.oldest_first(named, count)
 
     def spared(self, slot: int) -> None:  # noqa: D102 - see Policy
         if self._place_of[slot] != _UNTRACKED:
-            self._move(slot, _PARKED)
+            self._move(slot, _PARKED_AS[self._place_of[slot]])
 
     def tracked(self, class_index: int) -> int:  # noqa: D102 - see Policy
-        return sum(self._queues.lengths[4 * class_index : 4 * class_index + 4])
+        return sum(self._queues.lengths[_QUEUES * class_index : _QUEUES * (class_index + 1)])
+
+    def _first_place(self, fingerprint: int, class_index: int, is_transient: bool, may_stay: bool) -> int:
+        if is_transient and not may_stay:
+            return _PASSING
+        valid_for = self.tracked(class_index)
+        if is_transient:
+            valid_for //= _TRANSIENT_GHOST_SHARE
+        if self._ghost.take(fingerprint, class_index, valid_for):
+            return _MAIN
+        return _TRANSIENT if is_transient else _SMALL
+
+    def _oldest_lasting(self, class_index: int) -> int:
+        main, small = _QUEUES * class_index + _MAIN_QUEUE, _QUEUES * class_index + _SMALL_QUEUE
+        queue = main if self._queues.lengths[main] else small
+        return self._queues.oldest(queue) if self._queues.lengths[queue] else -1
+
+    def _pass_transient(self, slot: int, *, forced: bool) -> None:
+        """What befalls the oldest transient: it is promoted, or named as a victim."""
+        if self._place_of[slot] == _TRANSIENT and self._frequency[slot] >= _PROMOTE_AT and not forced:
+            self._frequency[slot] = 0
+            self._move(slot, _MAIN)
+        else:
+            self._move(slot, self._place_of[slot] + _FROM_SMALL - _SMALL)
 
     def _pass_small(self, slot: int, *, forced: bool) -> None:
         """What befalls the oldest of the small queue: it is promoted, or named as a victim."""
@@ -327,7 +422,7 @@ class S3Fifo(_SlotPolicy):
 
     def _push(self, slot: int, place: int) -> None:
         self._place_of[slot] = place
-        self._queues.push(4 * self._class_of[slot] + _QUEUE_OF_PLACE[place], slot)
+        self._queues.push(_QUEUES * self._class_of[slot] + _QUEUE_OF_PLACE[place], slot)
 
     def _leave(self, slot: int) -> None:
-        self._queues.remove(4 * self._class_of[slot] + _QUEUE_OF_PLACE[self._place_of[slot]], slot)
+        self._queues.remove(_QUEUES * self._class_of[slot] + _QUEUE_OF_PLACE[self._place_of[slot]], slot)

@@ -5,10 +5,12 @@ smuggle a second request (two Content-Lengths, one beside Transfer-Encoding, a b
 1 MiB header passes, and is collected in memory) and takes a request without Host. This module adds exactly that:
 
 * limits on target, head and number of headers, enforced before they are collected;
+* ``chunked`` as the only Transfer-Encoding, and none in HTTP/1.0 (RFC 9112 6.1): llhttp takes others, and then guesses where a body ends;
 * Host exactly once in HTTP/1.1 (RFC 9112 3.2), and the origin form of the target only (we are no proxy);
-* a bounded body on GET and HEAD, hashed and thrown away: it has no meaning there (RFC 9110 9.3.1), but its framing must be consumed.
-  A request with any other body is given out at once and *ends the connection*: whoever answers without having read it cannot know
-  where the next request begins.
+* a bounded body on GET and HEAD, hashed and thrown away: it has no meaning there (RFC 9110 9.3.1), but its framing must be consumed; a
+  larger one *ends the connection*: whoever answers without having read it cannot know where the next request begins;
+* any other request with a body is given out as soon as its head is complete, with a :class:`Body` that fills while more is fed. Whoever
+  feeds bounds it, by feeding no faster than the body is taken.
 
 Requests are given in order. After an error nothing more is parsed: :attr:`RequestReader.error` is to be answered after the requests that
 came before it, and the connection closed.
@@ -37,6 +39,7 @@ __all__ = [
     "HEADERS_MAX",
     "HEAD_BYTES_MAX",
     "TARGET_BYTES_MAX",
+    "Body",
     "Request",
     "RequestReader",
     "decode_component",
@@ -64,20 +67,56 @@ _SIZED_NAMES = frozenset(
 )  # what must not be repeated: their meaning would be ambiguous
 
 
+class Body:
+    """A body that is still coming: its pieces so far, in order, without HTTP's framing; ``due`` are the bytes that its length still
+    promises, None if it is chunked.
+    """
+
+    __slots__ = ("due", "is_complete", "pieces", "waiting_bytes")
+
+    def __init__(self, due: int | None) -> None:
+        self.pieces: deque[bytes] = deque()
+        self.waiting_bytes = 0
+        self.due = due
+        self.is_complete = False
+
+    def add(self, piece: bytes) -> None:
+        """The next piece has come."""
+        self.pieces.append(piece)
+        self.waiting_bytes += len(piece)
+        if self.due is not None:
+            self.due -= len(piece)
+
+    def take(self) -> bytes:
+        """Takes all that has come, empty if nothing."""
+        data = self.pieces.popleft() if len(self.pieces) == 1 else b"".join(self.pieces)
+        self.pieces.clear()
+        self.waiting_bytes = 0
+        return data
+
+
 class Request:
     """One request. ``path`` and ``query`` are as sent; ``headers`` have lower-case names, repeated ones are joined by commas.
 
-    ``body_sha256`` is the hexadecimal hash of the body, None if it was not read; then ``keep_alive`` is False.
+    ``body_sha256`` is the hexadecimal hash of the body, None if it was not read: it is still to come as ``body``, or, without one, will
+    not be read at all, and then ``keep_alive`` is False.
     """
 
-    __slots__ = ("body_sha256", "headers", "keep_alive", "method", "path", "query")
+    __slots__ = ("body", "body_sha256", "headers", "is_http_1_0", "keep_alive", "method", "path", "query")
 
     def __init__(self, method: bytes, target: bytes, headers: dict[bytes, bytes], keep_alive: bool) -> None:
         self.method = method
         self.path, _, self.query = target.partition(b"?")
         self.headers = headers
         self.keep_alive = keep_alive
+        self.is_http_1_0 = False
+        self.body: Body | None = None
         self.body_sha256: bytes | None = _EMPTY_SHA256
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all of it has come: only then can another request follow."""
+        return self.body is None or self.body.is_complete
 
 
 _EMPTY_SHA256 = sha256(b"").hexdigest().encode()
@@ -91,7 +130,7 @@ class RequestReader:
     """One connection's requests. Feed bytes in small pieces; take from :attr:`requests`; when that is empty, look at :attr:`error`."""
 
     __slots__ = (
-        "_body_hash", "_body_length", "_head_bytes", "_header_count", "_headers", "_http_1_1", "_parser", "_target",
+        "_body", "_body_hash", "_body_length", "_head_bytes", "_header_count", "_headers", "_http_1_1", "_parser", "_target",
         "_unfinished_bytes", "error", "in_request", "is_over", "requests",
     )  # fmt: skip
 
@@ -135,6 +174,7 @@ class RequestReader:
         self._head_bytes = 0
         self._body_length = 0
         self._body_hash: _Hash | None = None
+        self._body: Body | None = None
 
     def on_url(self, part: bytes) -> None:  # noqa: D102
         self._target += part
@@ -167,13 +207,23 @@ class RequestReader:
             self._stop(S3Error("BadRequest", "An HTTP/1.1 request needs a Host header."))
         if self._target[:1] != b"/" or self._target.find(b"#") >= 0:
             self._stop(S3Error("InvalidURI", "The request's target must be a path that begins with '/'."))
-        if _has_body(headers) and not self._will_read_body(parser.get_method(), headers):
+        codings = headers.get(b"transfer-encoding", b"chunked").lower()
+        if codings != b"chunked" or (version == "1.0" and b"transfer-encoding" in headers):  # RFC 9112 6.1
+            self._stop(S3Error("BadRequest", "The only Transfer-Encoding is chunked, in HTTP/1.1."))
+        if not _has_body(headers):
+            return
+        if parser.get_method() not in (b"GET", b"HEAD"):
+            self._give_with_body(headers)
+        elif not _will_drop_body(headers):
             self._give(keep_alive=False, body_sha256=None)
             raise _Stop
 
     def on_body(self, part: bytes) -> None:  # noqa: D102
-        self._body_length += len(part)
         self._unfinished_bytes = 0
+        if self._body is not None:
+            self._body.add(part)
+            return
+        self._body_length += len(part)
         if self._body_length > BODY_IGNORED_BYTES_MAX:
             self._give(keep_alive=False, body_sha256=None)
             raise _Stop
@@ -182,7 +232,14 @@ class RequestReader:
         self._body_hash.update(part)
 
     def on_message_complete(self) -> None:  # noqa: D102
-        body_hash = self._body_hash
+        body_hash, body = self._body_hash, self._body
+        if body is not None:
+            body.is_complete = True
+            self._body = None
+            self.in_request = False
+            self._unfinished_bytes = 0
+            self.is_over = not self._parser.should_keep_alive()
+            return
         self._give(
             keep_alive=self._parser.should_keep_alive(),
             body_sha256=body_hash.hexdigest().encode() if body_hash is not None else _EMPTY_SHA256,
@@ -191,21 +248,32 @@ class RequestReader:
     # ------------------------------------------------------------ results
 
     def _give(self, *, keep_alive: bool, body_sha256: bytes | None) -> None:
-        assert self._headers is not None
-        request = Request(self._parser.get_method(), self._target, self._headers, keep_alive)
+        request = self._append(keep_alive)
         request.body_sha256 = body_sha256
-        self._headers = None
-        self.requests.append(request)
         self.in_request = False
-        self._unfinished_bytes = 0
         self.is_over = not keep_alive
 
-    def _will_read_body(self, method: bytes, headers: dict[bytes, bytes]) -> bool:
-        # With Expect the client waits for a 100 that it will not get: the final answer comes instead (RFC 9110 10.1.1).
-        if method not in (b"GET", b"HEAD") or b"expect" in headers:
-            return False
-        length = headers.get(b"content-length", b"0")  # digits only: llhttp has checked
-        return len(length) < 18 and int(length) <= BODY_IGNORED_BYTES_MAX
+    def _give_with_body(self, headers: dict[bytes, bytes]) -> None:
+        length = headers.get(b"content-length")  # digits only, and within 64 bits: llhttp has checked
+        # After a request to switch protocols llhttp parses no more, though the answer is that we do not.
+        keep_alive = self._parser.should_keep_alive() and b"upgrade" not in headers
+        request = self._append(keep_alive)
+        request.body_sha256 = None
+        request.body = self._body = Body(None if length is None else int(length))
+
+    def _append(self, keep_alive: bool) -> Request:
+        assert self._headers is not None
+        request = Request(self._parser.get_method(), self._target, self._headers, keep_alive)
+        request.is_http_1_0 = self._parser.get_http_version() == "1.0"
+        self._headers = None
+        self._unfinished_bytes = 0
+        self.requests.append(request)
+        return request
+
+    @property
+    def body(self) -> Body | None:
+        """The body that is coming at the moment; it belongs to the last of the requests given."""
+        return self._body
 
     def _end_after_upgrade(self) -> None:
         """The request is complete and is answered as if it had not asked (RFC 9110 7.8), but llhttp will parse no more."""
@@ -221,6 +289,14 @@ class RequestReader:
         self.error = error
         self.is_over = True
         self.in_request = False
+
+
+def _will_drop_body(headers: dict[bytes, bytes]) -> bool:
+    # With Expect the client waits for a 100 that it will not get: the final answer comes instead (RFC 9110 10.1.1).
+    if b"expect" in headers:
+        return False
+    length = headers.get(b"content-length", b"0")
+    return len(length) < 18 and int(length) <= BODY_IGNORED_BYTES_MAX
 
 
 def _has_body(headers: dict[bytes, bytes]) -> bool:

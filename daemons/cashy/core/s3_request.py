@@ -1,7 +1,7 @@
 """What an S3 request asks for: from method, path, query and headers to an action.
 
 Law. S3 puts its operations into methods, subresources (``?acl``) and headers; this module alone tells them apart. It reads nothing else and
-decides no right. What the endpoint does not do itself is an :class:`Other` with its kind of right, so that a later proxy takes it from here
+decides no right. What the endpoint does not do itself is an :class:`Other` with its kind of right, so that the proxy takes it from here
 and nothing falls through to a plain GetObject: a ``GET ?acl`` answered with the object would be worse than none.
 
 Parameters that S3 does not know are ignored, as S3 ignores them; ``x-id`` is what newer SDKs add for their logs.
@@ -78,16 +78,25 @@ def classify(request: Request) -> Action:
     """Tells what is asked. Raises :class:`S3Error` for names that S3 would not take."""
     bucket, key = split_path(request.path)
     method = request.method
-    if method not in (b"GET", b"HEAD"):
-        return Other(bucket, key, "read" if method == b"OPTIONS" else "write")
     if len(key) > S3_KEY_BYTES_MAX // 4 and len(key.encode()) > S3_KEY_BYTES_MAX:
         size = ("Size", str(len(key.encode()))), ("MaxSizeAllowed", str(S3_KEY_BYTES_MAX))
         raise S3Error("KeyTooLongError", details=size)
+    if method not in (b"GET", b"HEAD"):
+        return Other(bucket, key, "read" if _only_reads(request) else "write")
     if not key or not bucket or not _FOREIGN_HEADERS.isdisjoint(request.headers):
         return Other(bucket, key, "read")
     if not request.query:
         return ObjectRead(bucket, key, method == b"HEAD")
     return _classify_query(bucket, key, method == b"HEAD", request)
+
+
+def _only_reads(request: Request) -> bool:
+    """Of the other methods: a preflight, and SelectObjectContent with no parameter that could make it something else."""
+    if request.method == b"OPTIONS":
+        return True
+    names = {unquote_to_bytes(pair.partition(b"=")[0]) for pair in request.query.split(b"&")}
+    is_select = b"select" in names and names <= {b"select", b"select-type", b"x-id"}
+    return request.method == b"POST" and is_select
 
 
 def _classify_query(bucket: str, key: str, is_head: bool, request: Request) -> Action:

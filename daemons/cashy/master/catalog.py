@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import crc32c
 
@@ -17,11 +17,12 @@ from aviary.cashy.v1.control_pb2 import Header, ObjectInfo, Tier
 from cashy.core import meta_record
 from cashy.core.names import ObjectName, OriginSpec, Resolved, meta_digest, resolve
 from cashy.errors import ArenaFull, CashyError, NoSuchBucket
-from cashy.limits import PLACES_REMEMBERED_MAX
+from cashy.limits import PEER_HEAD_TIMEOUT_S, PLACES_REMEMBERED_MAX
 from cashy.master.counters import Counters
-from cashy.master.fills import Content, Fill, FillTable
+from cashy.master.fills import Content, Fill, FillTable, source_key
+from cashy.master.routes import Target
 from cashy.master.store import BlockStore
-from cashy.origin.base import ObjectMeta, Origin
+from cashy.origin.base import ObjectMeta
 
 __all__ = ["Catalog", "Known"]
 
@@ -67,19 +68,25 @@ class Catalog:
     """Names of one instance."""
 
     def __init__(
-        self, store: BlockStore, fills: FillTable, specs: Sequence[OriginSpec], origins: Mapping[str, Origin], counters: Counters,
-        *, revalidate_after_s: float,
+        self, store: BlockStore, fills: FillTable, specs: Sequence[OriginSpec], counters: Counters, *, revalidate_after_s: float
     ) -> None:  # fmt: skip
         self._store = store
         self._fills = fills
         self._specs = specs
-        self._origins = origins
+        self._routes = fills.routes
         self._counters = counters
         self._valid_ns = int(revalidate_after_s * 1e9)
-        self._under_way: dict[str, asyncio.Future[Known]] = {}
+        self._under_way: dict[tuple[str, bool], asyncio.Future[Known]] = {}
         self._places: OrderedDict[str, Resolved] = OrderedDict()
 
     # --- asking ---
+
+    def fresh_for_s(self, known: Known) -> float:
+        """For how long from now what is known counts as current; negative once it does not."""
+        slot = self._store.find(meta_digest(known.name))
+        if slot < 0:
+            return 0.0
+        return (self._store.arena.fields(slot).valid_until_ns - time.monotonic_ns()) / 1e9
 
     def cached(self, name: ObjectName) -> Known | None:
         """What the arena knows of a name and is still current."""
@@ -101,58 +108,93 @@ class Catalog:
                 return Known(name, content, info), self._store.arena.fields(slot).valid_until_ns
         return None  # it came from an origin that is not configured any more
 
-    async def stat(self, name: ObjectName, *, revalidate: bool = False) -> Known:
-        """The name's current metadata; asks the origin where it must."""
+    async def stat(self, name: ObjectName, *, revalidate: bool = False, forward: bool = True) -> Known:
+        """The name's current metadata; asks its home or the origin where it must, without ``forward`` only the origin."""
         known = None if revalidate else self.cached(name)
         if known is not None:
             return known
-        return await self._once(name, lambda: self._ask(name))
+        forward = forward and self._has_peers(name, 0)
+        return await self._once(name, forward, lambda: self._ask(name, revalidate, forward))
 
-    async def learn(self, name: ObjectName, index: int) -> Known:
+    async def learn(self, name: ObjectName, index: int, *, forward: bool = True) -> Known:
         """The same, for somebody who is about to read block ``index``: an unknown object is read rather than asked about."""
         known = self.cached(name)
         if known is not None:
             return known
         if self._record(name) is not None:
-            return await self.stat(name)
-        return await self._once(name, lambda: self._read_first(name, index))
+            return await self.stat(name, forward=forward)
+        forward = forward and self._has_peers(name, index)
+        return await self._once(name, forward, lambda: self._read_first(name, index, forward))
 
-    async def _once(self, name: ObjectName, ask: Callable[[], Awaitable[Known]]) -> Known:
+    def _has_peers(self, name: ObjectName, index: int) -> bool:
+        """Whether somebody else would be asked: at its home, what this host's clients ask and what its peers ask is one question."""
+        place = self._candidates(name)[0]
+        return bool(self._routes.peers_for(Target(place, source_key(place), index, None)))
+
+    async def _once(self, name: ObjectName, forward: bool, ask: Callable[[], Awaitable[Known]]) -> Known:
         """Singleflight: whoever asks while the origin is being asked gets the same answer."""
-        url = name.url
-        under_way = self._under_way.get(url)
+        key = (name.url, forward)  # one who must not ask third hosts does not wait for one who does
+        under_way = self._under_way.get(key)
         if under_way is None:
             under_way = asyncio.ensure_future(ask())
-            self._under_way[url] = under_way
-            under_way.add_done_callback(lambda _: self._under_way.pop(url, None))
+            self._under_way[key] = under_way
+            under_way.add_done_callback(lambda _: self._under_way.pop(key, None))
             under_way.add_done_callback(_retrieve)
         else:
             self._counters.add("questions_joined")
         return await asyncio.shield(under_way)
 
-    async def _ask(self, name: ObjectName) -> Known:
+    async def _ask(self, name: ObjectName, revalidate: bool, forward: bool) -> Known:
+        fresh_until_ns: list[int | None] = []
+
         async def head(place: Resolved) -> Content:
-            self._counters.add("origin_heads")
-            return Content(
-                place,
-                await self._origins[place.origin].head(place.bucket, place.key),
-                self._fills.block_bytes,
-            )
+            meta, until_ns = await self._head(place, name.url, revalidate=revalidate, forward=forward)
+            fresh_until_ns.append(until_ns)
+            return Content(place, meta, self._fills.block_bytes)
 
         try:
-            return self._learnt(name, await self._first_that_has(name, head))
+            return self._learnt(name, await self._first_that_has(name, head), fresh_until_ns[-1:])
         except FileNotFoundError:
             self._store.invalidate(meta_digest(name))
             raise
 
-    async def _read_first(self, name: ObjectName, index: int) -> Known:
+    async def _head(
+        self, place: Resolved, url: str, *, revalidate: bool, forward: bool
+    ) -> tuple[ObjectMeta, int | None]:
+        """Metadata from the home of the object's first block, or from the origin, and until when it is vouched for (None: just asked)."""
+        target = Target(place, source_key(place), 0, None, url)
+        for peer in self._routes.peers_for(target) if forward else ():
+            self._counters.add("peer_heads")
+            asked_at_ns = time.monotonic_ns()
+            try:
+                answer = await peer.head(
+                    place.origin,
+                    url,
+                    place.bucket,
+                    place.key,
+                    revalidate=revalidate,
+                    deadline_s=PEER_HEAD_TIMEOUT_S,
+                )
+            except CashyError as error:
+                self._counters.add("peer_heads_failed")
+                if isinstance(error, FileNotFoundError | PermissionError):
+                    break  # only the origin's own word counts
+            else:
+                return answer.meta, asked_at_ns + int(answer.fresh_for_s * 1e9)
+        self._counters.add("origin_heads")
+        return await self._routes.origins[place.origin].head(place.bucket, place.key), None
+
+    async def _read_first(self, name: ObjectName, index: int, forward: bool) -> Known:
+        fresh_until_ns: list[int | None] = []
+
         async def read(place: Resolved) -> Content:
             waiter = _FirstRead()
-            fill = self._fills.first(place, index, waiter.learnt, waiter)
-            waiter.fill = fill
-            return await waiter.content
+            fill = self._fills.first(place, index, name.url, waiter.learnt, waiter, forward=forward)
+            content = await waiter.content
+            fresh_until_ns.append(fill.route.fresh_until_ns)
+            return content
 
-        return self._learnt(name, await self._first_that_has(name, read))
+        return self._learnt(name, await self._first_that_has(name, read), fresh_until_ns[-1:])
 
     async def _first_that_has(
         self, name: ObjectName, ask: Callable[[Resolved], Awaitable[Content]]
@@ -185,10 +227,15 @@ class Catalog:
 
     # --- remembering ---
 
-    def _learnt(self, name: ObjectName, content: Content) -> Known:
-        """Puts what the origin said into the arena: the old record is prolonged where it still holds, else replaced."""
+    def _learnt(self, name: ObjectName, content: Content, fresh_until_ns: Sequence[int | None]) -> Known:
+        """Puts what the origin said into the arena: the old record is prolonged where it still holds, else replaced.
+
+        What a peer said is current for as long as the peer holds it to be, and never longer than if the origin had said it now.
+        """
         digest = meta_digest(name)
         valid_until_ns = time.monotonic_ns() + self._valid_ns
+        if fresh_until_ns and fresh_until_ns[0] is not None:
+            valid_until_ns = min(valid_until_ns, fresh_until_ns[0])
         slot = self._store.find(digest)
         if slot >= 0:
             info = meta_record.decode(bytes(self._store.content(slot)))
@@ -203,16 +250,15 @@ class Catalog:
         except ArenaFull:  # whoever asks gets the answer all the same; the next one asks again
             self._store.invalidate(digest)
             self._counters.add("metadata_not_kept")
-        return Known(name, content, _to_wire(content, Tier.TIER_ORIGIN))
+        from_peer = bool(fresh_until_ns) and fresh_until_ns[0] is not None
+        return Known(name, content, _to_wire(content, Tier.TIER_PEER if from_peer else Tier.TIER_ORIGIN))
 
-    def forget(self, known: Known) -> None:
+    def forget(self, name: ObjectName, content: Content) -> None:
         """The origin has another version by now: the next who asks will be told."""
-        slot = self._store.find(meta_digest(known.name))
-        if (
-            slot >= 0
-            and meta_record.decode_prefix(bytes(self._store.content(slot)))[0] == known.content.content_id
-        ):
-            self._store.invalidate(meta_digest(known.name))
+        digest = meta_digest(name)
+        slot = self._store.find(digest)
+        if slot >= 0 and meta_record.decode_prefix(bytes(self._store.content(slot)))[0] == content.content_id:
+            self._store.invalidate(digest)
 
 
 class _FirstRead:
@@ -220,7 +266,6 @@ class _FirstRead:
 
     def __init__(self) -> None:
         self.content: asyncio.Future[Content] = asyncio.get_running_loop().create_future()
-        self.fill: Fill | None = None
 
     def learnt(self, content: Content) -> None:
         if not self.content.done():

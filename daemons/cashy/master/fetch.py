@@ -128,7 +128,9 @@ class FetchJob:
             self._done(block)
             return
         try:
-            self._waiting[block] = self._fills.join(self._known.content, block, self)
+            self._waiting[block] = self._fills.join(
+                self._known.content, block, self, url=self._known.name.url
+            )
         except SlowDown as error:
             self._fail(error)
 
@@ -155,7 +157,7 @@ class FetchJob:
         """Announces the block while it fills, if asked to."""
         if self._request.streaming and fill.index not in self._streamed:
             self._streamed.add(fill.index)
-            self._announce(fill.index, fill.slot, Tier.TIER_ORIGIN, filling=True)
+            self._announce(fill.index, fill.slot, fill.route.tier, filling=True)
 
     def progressed(self, fill: Fill) -> None:
         """Passes progress on."""
@@ -168,7 +170,7 @@ class FetchJob:
         if fill.index in self._streamed:
             self._answers.send_progress(self._id, fill.index, fill.length, complete=True)
         elif fill.slot >= 0:
-            self._announce(fill.index, fill.slot, Tier.TIER_ORIGIN, filling=False)
+            self._announce(fill.index, fill.slot, fill.route.tier, filling=False)
         else:  # it came under another name
             self._again.append(fill.index)
             self._wake.set()
@@ -182,7 +184,7 @@ class FetchJob:
             asyncio.get_running_loop().call_later(OVERFULL_RETRY_S, self._retry, fill.index)
             return
         if isinstance(error, VersionChanged) and self._known is not None:
-            self._catalog.forget(self._known)
+            self._catalog.forget(self._known.name, self._known.content)
         self._fail(error)
 
     def _may_wait_for_room(self) -> bool:

@@ -1,7 +1,8 @@
-"""Fills: block reads under way, each straight from an origin into its slot, shared by all who wait for the block.
+"""Fills: block reads under way, each straight from its source into its slot, shared by all who wait for the block.
 
-One fill per block however many ask (singleflight). A slot that is being received into stays attached to its fill until the origin says that it
-will never write there again, whatever becomes of the fill: an aborted fill's slot is not reused under a late write.
+One fill per block however many ask (singleflight); from whom it is read is its route's affair (:mod:`cashy.master.routes`). A slot that is being
+received into stays attached to its fill until the source says that it will never write there again, whatever becomes of the fill: an aborted
+fill's slot is not reused under a late write.
 
 A *first* fill does not know yet what it reads: it asks for any version, and learns content, size and so its place among the fills from the head of
 the answer. So a cold object costs one round trip.
@@ -11,18 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 import crc32c
 
+from aviary.cashy.v1.control_pb2 import Tier
 from cashy.core.names import Resolved, block_digest, content_id
 from cashy.errors import CashyError, InternalError, OriginInvalid, OriginTimeout, SlowDown, VersionChanged
-from cashy.limits import FILL_SILENCE_S_MAX, FILLS_WAITING_MAX, PROGRESS_STEP_BYTES
+from cashy.limits import FILL_SILENCE_S_MAX, PROGRESS_STEP_BYTES
 from cashy.master.counters import Counters
+from cashy.master.routes import Route, Routes, Target
 from cashy.master.store import BlockStore
-from cashy.origin.base import BlockRead, ObjectMeta, Origin
+from cashy.origin.base import ObjectMeta
 
 __all__ = ["Content", "Fill", "FillTable", "FillWaiter", "content_of", "source_key"]
 
@@ -83,12 +85,12 @@ class Fill:
 
     __slots__ = (
         "_announced", "_buffer", "_crc", "_table", "content", "digest", "expected", "heard_at", "index", "is_demand", "is_done", "learnt", "length",
-        "place", "read", "slot", "started", "waiters", "watermark",
+        "place", "route", "slot", "waiters", "watermark",
     )  # fmt: skip
 
     def __init__(
-        self, table: FillTable, place: Resolved, index: int, expected: Content | None, *, is_demand: bool
-    ) -> None:
+        self, table: FillTable, place: Resolved, index: int, expected: Content | None, *, url: str, is_demand: bool, forward: bool
+    ) -> None:  # fmt: skip
         self._table = table
         self.place = place
         self.index = index
@@ -102,9 +104,10 @@ class Fill:
         self.length = 0
         self.watermark = 0
         self.is_done = False
-        self.started = False
-        self.heard_at = 0.0
-        self.read: BlockRead | None = None
+        self.heard_at = time.monotonic()
+        version, size_bytes = (expected.meta.version, expected.size_bytes) if expected else (None, None)
+        target = Target(place, source_key(place), index, version, url, size_bytes)
+        self.route = Route(table.routes, target, self, self.done, is_demand=is_demand, forward=forward)
         self._buffer: memoryview | None = None
         self._crc = 0
         self._announced = 0
@@ -152,7 +155,9 @@ class Fill:
             return
         # Keeping the GIL: a piece takes microseconds, and getting it back from the reading threads takes milliseconds.
         self._crc = (
-            crc32c.crc32c(self._buffer[self.watermark : watermark], self._crc, _KEEP_GIL) if crc is None else crc
+            crc32c.crc32c(self._buffer[self.watermark : watermark], self._crc, _KEEP_GIL)
+            if crc is None
+            else crc
         )
         self.watermark = watermark
         self.heard_at = time.monotonic()
@@ -168,10 +173,15 @@ class Fill:
             self._table.store.detach(self.slot)
         self._buffer = None
 
+    @property
+    def last_sign(self) -> float:
+        """When a source was last asked or heard."""
+        return max(self.heard_at, self.route.asked_at_ns / 1e9)
+
     # --- outcome ---
 
-    def done(self, _read: BlockRead, error: CashyError | None) -> None:
-        """The origin's callback."""
+    def done(self, error: CashyError | None) -> None:
+        """The route's end."""
         self.is_done = True
         if error is None and self.slot >= 0 and self.watermark != self.length:
             error = InternalError(f"a read ended at {self.watermark} of {self.length} bytes without an error")
@@ -183,30 +193,28 @@ class _AlreadyHereError(CashyError):
 
 
 class FillTable:
-    """All fills of the master, at most ``fills_max`` at their origins at a time; demand goes before prefetch."""
+    """All fills of the master."""
 
-    def __init__(
-        self,
-        store: BlockStore,
-        origins: Mapping[str, Origin],
-        counters: Counters,
-        *,
-        block_bytes: int,
-        fills_max: int,
-    ) -> None:
+    def __init__(self, store: BlockStore, routes: Routes, counters: Counters) -> None:
         self.store = store
-        self.block_bytes = block_bytes
+        self.routes = routes
+        self.block_bytes = routes.block_bytes
         self.fills: dict[bytes, Fill] = {}
-        self._origins = origins
         self._counters = counters
-        self._fills_max = fills_max
-        self._active: set[Fill] = set()
-        self._demand: deque[Fill] = deque()
-        self._prefetch: deque[Fill] = deque()
+        self._live: set[Fill] = set()
 
-    def join(self, content: Content, index: int, waiter: FillWaiter) -> Fill:
-        """Waits for a block that is not READY: joins its fill, or starts one. Raises ``SlowDown``."""
-        fill = self._join(content, index, is_demand=True)
+    def join(
+        self, content: Content, index: int, waiter: FillWaiter, *, url: str = "", asker: str = ""
+    ) -> Fill:
+        """Waits for a block that is not READY: joins its fill, or starts one. Raises ``SlowDown``.
+
+        ``asker`` is the peer on whose behalf: then the block is read from the origin and from no third host, and a fill that waits for this very peer
+        is not joined, since each would wait for the other.
+        """
+        under_way = self.fills.get(block_digest(content.content_id, index))
+        if asker and under_way is not None and under_way.route.peer == asker:
+            raise SlowDown(f"block {index} of {source_key(content.place)} is being asked of {asker} itself")
+        fill = self._join(content, index, url, is_demand=True, forward=not asker)
         fill.waiters.append(waiter)
         if fill.slot >= 0:
             asyncio.get_running_loop().call_soon(_announce, fill, waiter)
@@ -214,81 +222,46 @@ class FillTable:
 
     def prefetch(self, content: Content, index: int) -> Fill | None:
         """Starts loading a block nobody waits for; None where the queue has no room for wishes."""
-        if len(self._prefetch) >= self._fills_max:
+        if not self.routes.takes_wishes:
             return None
-        return self._join(content, index, is_demand=False)
+        return self._join(content, index, "", is_demand=False, forward=True)
 
-    def _join(self, content: Content, index: int, *, is_demand: bool) -> Fill:
+    def _join(self, content: Content, index: int, url: str, *, is_demand: bool, forward: bool) -> Fill:
         fill = self.fills.get(block_digest(content.content_id, index))
         if fill is not None:
-            self._counters.add("fills_joined")
-            if is_demand and not fill.is_demand:
-                fill.is_demand = True
-                if not fill.started:
-                    self._prefetch.remove(fill)
-                    self._demand.append(fill)
-                    self._pump()
+            if is_demand:
+                self._counters.add("fills_joined")
             return fill
-        self._check_room()
-        fill = Fill(self, content.place, index, content, is_demand=is_demand)
+        self.routes.check_room()
+        fill = Fill(self, content.place, index, content, url=url, is_demand=is_demand, forward=forward)
         self.fills[fill.digest] = fill
-        self._enqueue(fill)
+        self._begin(fill)
         return fill
 
     def first(
-        self, place: Resolved, index: int, learnt: Callable[[Content], None], waiter: FillWaiter
-    ) -> Fill:
+        self, place: Resolved, index: int, url: str, learnt: Callable[[Content], None], waiter: FillWaiter, *, forward: bool
+    ) -> Fill:  # fmt: skip
         """Reads block ``index`` of whatever version there is; ``learnt`` is called with the content before any byte."""
-        self._check_room()
-        fill = Fill(self, place, index, None, is_demand=True)
+        self.routes.check_room()
+        fill = Fill(self, place, index, None, url=url, is_demand=True, forward=forward)
         fill.learnt = learnt
         fill.waiters.append(waiter)
-        self._enqueue(fill)
+        self._begin(fill)
         return fill
 
-    def _check_room(self) -> None:
-        if len(self._demand) + len(self._prefetch) >= FILLS_WAITING_MAX:
-            raise SlowDown(
-                f"{FILLS_WAITING_MAX} block reads are waiting for the origins already: try again later"
-            )
-
-    def _enqueue(self, fill: Fill) -> None:
-        (self._demand if fill.is_demand else self._prefetch).append(fill)
-        self._pump()
-
-    def _pump(self) -> None:
-        while len(self._active) < self._fills_max and (self._demand or self._prefetch):
-            # Wishes may fill half of the places, so that demand never finds all taken.
-            if not self._demand and len(self._active) >= max(1, self._fills_max // 2):
-                return
-            self._start((self._demand or self._prefetch).popleft())
-
-    def _start(self, fill: Fill) -> None:
-        fill.started = True
-        fill.heard_at = time.monotonic()
-        self._active.add(fill)
+    def _begin(self, fill: Fill) -> None:
+        self._live.add(fill)
         self._counters.add("fills_started")
-        fill.read = BlockRead(
-            bucket=fill.place.bucket,
-            key=fill.place.key,
-            offset=fill.index * self.block_bytes,
-            length=self.block_bytes,
-            expected_version=fill.expected.meta.version if fill.expected else None,
-            sink=fill,
-            on_done=fill.done,
-        )
-        self._origins[fill.place.origin].begin_read_block(fill.read)
+        fill.route.launch()
 
     def ended(self, fill: Fill, error: CashyError | None, crc: int) -> None:
         """Publishes or aborts, and tells who waited."""
         self._forget(fill)
-        self._active.discard(fill)
         waiters, fill.waiters = fill.waiters, []
         if error is None:
-            self._counters.add("blocks_filled")
-            self._counters.add("bytes_filled", fill.length)
+            self._count(fill)
             if fill.slot >= 0:
-                self.store.publish(fill.slot, crc)
+                self.store.publish(fill.slot, crc, is_guest=fill.route.is_guest)
         elif fill.slot >= 0:
             self.store.abort(fill.slot)
         if error is not None and not isinstance(error, _AlreadyHereError):
@@ -298,22 +271,29 @@ class FillTable:
                 waiter.finished(fill)
             else:
                 waiter.failed(fill, error)
-        self._pump()
+
+    def _count(self, fill: Fill) -> None:
+        source = "peer" if fill.route.tier == Tier.TIER_PEER else "origin"
+        self._counters.add("blocks_filled")
+        self._counters.add("bytes_filled", fill.length)
+        self._counters.add(f"blocks_from_{source}")
+        self._counters.add(f"bytes_from_{source}", fill.length)
 
     def expire(self, now: float) -> None:
-        """Gives up reads that have been silent beyond every origin's own limits: a bug there must not leave anybody waiting for ever."""
-        for fill in [fill for fill in self._active if now - fill.heard_at > FILL_SILENCE_S_MAX]:
-            assert fill.read is not None
+        """Gives up reads that have been silent beyond every source's own limits: a bug there must not leave anybody waiting for ever."""
+        for fill in [
+            fill for fill in self._live if fill.route.started and now - fill.last_sign > FILL_SILENCE_S_MAX
+        ]:
             self._counters.add("fills_expired")
             fill.is_done = True
-            self._origins[fill.place.origin].cancel_read_block(fill.read)
-            self.ended(
-                fill,
-                OriginTimeout(f"origin {fill.place.origin!r} has been silent for {FILL_SILENCE_S_MAX:.0f} s"),
-                0,
+            fill.route.cancel()
+            error = OriginTimeout(
+                f"origin {fill.place.origin!r} has been silent for {FILL_SILENCE_S_MAX:.0f} s"
             )
+            self.ended(fill, error, 0)
 
     def _forget(self, fill: Fill) -> None:
+        self._live.discard(fill)
         if fill.digest and self.fills.get(fill.digest) is fill:
             del self.fills[fill.digest]
 
@@ -328,23 +308,14 @@ class FillTable:
         fill.is_done = True
         self._forget(fill)
         self._counters.add("fills_cancelled")
-        if not fill.started:
-            (self._demand if fill in self._demand else self._prefetch).remove(fill)
-            return
-        assert fill.read is not None
-        self._origins[fill.place.origin].cancel_read_block(fill.read)
+        fill.route.cancel()
         if fill.slot >= 0:
             self.store.abort(fill.slot)
-        self._active.discard(fill)
-        self._pump()
 
     @property
     def levels(self) -> dict[str, int]:
         """Fills at the moment."""
-        return {
-            "fills_under_way": len(self._active),
-            "fills_waiting": len(self._demand) + len(self._prefetch),
-        }
+        return {"fills_under_way": self.routes.active, "fills_waiting": self.routes.waiting}
 
 
 def _announce(fill: Fill, waiter: FillWaiter) -> None:

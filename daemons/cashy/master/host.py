@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -16,6 +16,7 @@ from cashy.core.names import ObjectName, OriginSpec, block_digest, parse_name
 from cashy.core.planner import ReadAhead
 from cashy.errors import CashyError, ConfigError, TooLarge
 from cashy.limits import (
+    FETCH_WINDOW_BLOCKS_MAX,
     HARVEST_MARKS_MAX,
     LOCATE_BLOCKS_MAX,
     MAINTENANCE_INTERVAL_S,
@@ -24,14 +25,18 @@ from cashy.limits import (
     STALL_CHECK_S,
 )
 from cashy.master.catalog import Catalog, Known
+from cashy.master.cluster import Cluster
 from cashy.master.counters import Counters
 from cashy.master.fetch import FetchAnswers, FetchJob
 from cashy.master.fills import Fill, FillTable
+from cashy.master.peer_service import BlocksForPeers
+from cashy.master.routes import Routes
 from cashy.master.store import BlockStore
 from cashy.origin.base import Origin
 from cashy.origin.credentials import default_credentials
 from cashy.origin.directory import DirectoryOrigin
 from cashy.origin.s3 import S3Origin
+from cashy.peer.server import PeerServer
 from cashy.settings import DirectoryOriginSettings, OriginSettings, S3OriginSettings, Settings
 from shmipc.instance import Instance
 
@@ -100,10 +105,13 @@ async def _make_s3(settings: S3OriginSettings) -> Origin:
 class Host:
     """Store, origins, fills and catalog of one instance. The instance must be acquired."""
 
-    def __init__(self, settings: Settings, instance: Instance, origins: Mapping[str, Origin]) -> None:
+    def __init__(
+        self, settings: Settings, instance: Instance, origins: Mapping[str, Origin], cluster: Cluster | None = None
+    ) -> None:  # fmt: skip
         self.settings = settings
         self.counters = Counters()
         self.origins = origins
+        self.cluster = cluster
         memory = settings.memory
         self.store = BlockStore.open(
             instance,
@@ -111,18 +119,25 @@ class Host:
             arena_bytes=memory.size_bytes,
             block_bytes=memory.block_bytes,
             policy=memory.eviction,
+            local_copies=settings.cluster.local_copies,
         )
-        self.fills = FillTable(
-            self.store,
+        self.routes = Routes(
             origins,
+            cluster,
             self.counters,
             block_bytes=memory.block_bytes,
             fills_max=settings.limits.fills_max,
         )
+        self.fills = FillTable(self.store, self.routes, self.counters)
         self.catalog = Catalog(
-            self.store, self.fills, origin_specs(settings.origins), origins, self.counters,
+            self.store, self.fills, origin_specs(settings.origins), self.counters,
             revalidate_after_s=settings.freshness.revalidate_after_s,
         )  # fmt: skip
+        self.for_peers = BlocksForPeers(
+            self.store, self.fills, self.catalog, self.counters, lambda: self.status().SerializeToString()
+        )
+        self.clients: Callable[[], int] = int
+        self.peer_server: PeerServer | None = None
         self._wishes: deque[ObjectName] = deque()
         self._loaders = 0
         self.stall_max_us = 0
@@ -135,12 +150,17 @@ class Host:
         """Current metadata of a name."""
         return await self.catalog.stat(parse_name(name), revalidate=revalidate)
 
+    @property
+    def _fetch_window(self) -> int:
+        """Blocks of one range under way at a time: so many for each host that is home to some, or the links to most would stand idle."""
+        homes = self.cluster.home_count if self.cluster is not None else 1
+        return min(FETCH_WINDOW_BLOCKS_MAX, homes * self.settings.limits.fetch_window_blocks)
+
     def new_fetch(self, request_id: int, request: Fetch, answers: FetchAnswers) -> FetchJob:
         """A fetch, to be run."""
-        limits = self.settings.limits
         return FetchJob(
             request_id, request, answers, self.store, self.fills, self.catalog,
-            window=limits.fetch_window_blocks, hold_bytes_max=self.settings.client_pin_bytes_max,
+            window=self._fetch_window, hold_bytes_max=self.settings.client_pin_bytes_max,
         )  # fmt: skip
 
     async def locate(self, name: str) -> LocateReport:
@@ -159,29 +179,44 @@ class Host:
     def _has(self, known: Known, index: int) -> bool:
         return self.store.find(block_digest(known.content.content_id, index)) >= 0
 
-    def status(self, clients: int) -> StatusReport:
+    def status(self) -> StatusReport:
         """Counters and levels."""
-        counters = (
-            self.counters.totals()
-            | self.store.levels
-            | self.fills.levels
-            | {"clients": clients, "loop_stall_max_us": self.stall_max_us}
-        )
-        for name, origin in self.origins.items():
-            counters |= {f"origin.{name}.{key}": value for key, value in origin.counters().items()}
         return StatusReport(
             instance=self.settings.instance.name,
             pid=os.getpid(),
             arena_id=self.store.arena.arena_id,
             arena_bytes=self.store.arena.geometry.data_bytes,
-            counters=counters,
+            counters=self.all_counters(),
+            host=self.cluster.own_name if self.cluster else "",
             uptime_s=time.monotonic() - self._started_at,
         )
 
-    async def cluster_status(self, clients: int) -> ClusterReport:
-        """Counters of every host of the cluster, this one first."""
-        own = HostStatus(name=self.settings.instance.name, is_self=True, status=self.status(clients))
-        return ClusterReport(hosts=[own])
+    def all_counters(self) -> dict[str, int]:
+        """Every figure of this master by name."""
+        counters = (
+            self.counters.totals()
+            | self.store.levels
+            | self.fills.levels
+            | {"clients": self.clients(), "loop_stall_max_us": self.stall_max_us}
+        )
+        for name, origin in self.origins.items():
+            counters |= {f"origin.{name}.{key}": value for key, value in origin.counters().items()}
+        if self.cluster is not None:
+            counters |= self.cluster.counters()
+        if self.peer_server is not None:
+            counters |= {f"peer_server.{key}": value for key, value in self.peer_server.counters().items()}
+        return counters
+
+    async def cluster_status(self) -> ClusterReport:
+        """Status of every host of the cluster, this one first."""
+        if self.cluster is None:
+            own = HostStatus(name=self.settings.instance.name, is_self=True)
+            others = []
+        else:
+            own = self.cluster.describe(self.cluster.own_name)
+            others = await self.cluster.statuses()
+        own.status.CopyFrom(self.status())
+        return ClusterReport(hosts=[own, *others])
 
     # --- loading ahead ---
 
@@ -234,7 +269,9 @@ class Host:
     # --- upkeep ---
 
     def start(self) -> None:
-        """Starts the upkeep; needs the running loop."""
+        """Starts the upkeep and connects to the other hosts; needs the running loop."""
+        if self.cluster is not None:
+            self.cluster.start()
         self._spawn(self._maintain())
         self._spawn(self._watch_stalls())
 
@@ -264,6 +301,11 @@ class Host:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.peer_server is not None:
+            await self.peer_server.close()
+        await self.for_peers.close()
+        if self.cluster is not None:
+            await self.cluster.close()
         for origin in self.origins.values():
             await origin.close()
 
@@ -273,7 +315,7 @@ class _Loaded:
 
     def __init__(self, fills: FillTable, known: Known, index: int) -> None:
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        fills.join(known.content, index, self)
+        fills.join(known.content, index, self, url=known.name.url)
 
     async def wait(self) -> None:
         """Returns when the block is READY; raises why it is not."""

@@ -13,9 +13,13 @@ import uvloop
 
 from cashy.errors import ConfigError
 from cashy.limits import DESCRIPTORS_WANTED, SWITCH_INTERVAL_S
+from cashy.master.cluster import make_cluster
 from cashy.master.host import Host, make_origins
 from cashy.master.server import ClientServer
+from cashy.metrics.daemon import metrics_served
 from cashy.notify import notify
+from cashy.peer.server import PeerServer
+from cashy.setting_values import Address
 from cashy.settings import Settings
 from shmipc.errors import ShmError, UnsupportedFence
 from shmipc.fence import fence_readers, is_supported
@@ -76,24 +80,19 @@ async def _serve(settings: Settings, instance: Instance) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    origins = await make_origins(settings.origins)
-    host = Host(settings, instance, origins)
+    host = Host(settings, instance, await make_origins(settings.origins), make_cluster(settings))
     server = ClientServer(host, settings.instance.socket, int(settings.instance.socket_mode, 8))
+    host.clients = lambda: len(server.connections)
     try:
         server.start()
         host.start()
-        # What lives now lives until the end: keep it out of every collection.
-        gc.collect()
-        gc.freeze()
-        arena = host.store.arena
-        _log.info(
-            "ready",
-            socket=str(settings.instance.socket),
-            arena=arena.segment.name,
-            memory=arena.geometry.data_bytes,
-        )
-        notify(READY="1", STATUS="serving")
-        await stop.wait()
+        addresses = _listen_for_peers(host)
+        async with metrics_served(
+            settings.metrics.master, "master", host.all_counters,
+            instance=settings.instance.name, host=settings.cluster.host or "",
+        ) as metrics_at:  # fmt: skip
+            _say_ready(host, addresses | metrics_at)
+            await stop.wait()
         notify(STOPPING="1")
         _log.info("stopping")
     finally:
@@ -101,3 +100,35 @@ async def _serve(settings: Settings, instance: Instance) -> int:
         await host.close()
         host.store.close()
     return 0
+
+
+def _say_ready(host: Host, addresses: dict[str, str]) -> None:
+    # What lives now lives until the end: keep it out of every collection.
+    gc.collect()
+    gc.freeze()
+    arena = host.store.arena
+    _log.info(
+        "ready",
+        socket=str(host.settings.instance.socket),
+        arena=arena.segment.name,
+        memory=arena.geometry.data_bytes,
+        **{key.removeprefix("X_CASHY_").lower(): address for key, address in addresses.items()},
+    )
+    notify(READY="1", STATUS="serving", **addresses)
+
+
+def _listen_for_peers(host: Host) -> dict[str, str]:
+    """Opens the peer endpoint if there is a cluster; returns what to notify: the address as bound. Raises ``ConfigError``."""
+    cluster = host.cluster
+    if cluster is None:
+        return {}
+    listen = host.settings.cluster.listen or cluster.hosts[cluster.own_name].address
+    server = PeerServer(host.for_peers, identity=cluster.identity, hosts=cluster.hosts)
+    try:
+        server.listen(listen.host, listen.port)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen for other hosts on {listen}: {error.strerror or error}; cluster.listen names another address"
+        ) from error
+    host.peer_server = server
+    return {"X_CASHY_PEER": Address.of(server.address)}

@@ -1,4 +1,4 @@
-"""The client socket: accepts, greets, reads frames, answers. A client that misbehaves or does not read is dropped; the master never waits for one."""
+"""The client socket: accepts, greets, answers requests. A client that misbehaves or does not read is dropped; the master never waits for one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import asyncio
 import os
 import socket
 import stat
-from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
-from google.protobuf.message import DecodeError
 
 from aviary.cashy.v1.control_pb2 import (
     BlockProgress,
@@ -33,16 +32,17 @@ from cashy.core.planner import ReadAhead
 from cashy.errors import CashyError, ConfigError, InternalError, InvalidRequest, SlowDown
 from cashy.limits import (
     ACCEPT_PAUSE_S,
-    CLIENT_OUTGOING_BYTES_MAX,
     HELLO_TIMEOUT_S,
     PROTOCOL_VERSION,
     READ_AHEAD_STREAMS_MAX,
 )
 from cashy.master.catalog import Known
+from cashy.master.client_wire import CHANNEL_RING_BYTES, ClientWire
 from cashy.master.fetch import FetchJob
 from cashy.master.host import Host
+from shmipc.channel import ServerChannel
 from shmipc.errors import HandshakeError, QuotaExceeded, ShmError
-from shmipc.wire import FrameDecoder, encode_frame, peer_credentials, receive, send_with_descriptors
+from shmipc.wire import peer_credentials
 
 __all__ = ["ClientConnection", "ClientServer"]
 
@@ -119,17 +119,12 @@ def _listen(path: Path, mode: int) -> socket.socket:
 
 
 class ClientConnection:
-    """One client. Answers are queued and written as the socket takes them."""
+    """One client: what it asks for, and what is held for it."""
 
     def __init__(self, server: ClientServer, sock: socket.socket) -> None:
         self._server = server
         self._host = server.host
-        self._socket = sock
         self._loop = asyncio.get_running_loop()
-        self._decoder = FrameDecoder()
-        self._outgoing: deque[tuple[bytes, list[int]]] = deque()
-        self._outgoing_bytes = 0
-        self._is_writing = False
         self._is_closed = False
         self._is_greeted = False
         self._fetches: dict[int, FetchJob] = {}
@@ -137,33 +132,15 @@ class ClientConnection:
         self._readers: OrderedDict[tuple[int, bytes], ReadAhead] = OrderedDict()
         self.credentials = peer_credentials(sock)
         self.program = ""
-        self._loop.add_reader(sock, self._on_readable)
+        self._wire = ClientWire(sock, self._on_frame, self._on_wire_end)
         self._hello_timer = self._loop.call_later(HELLO_TIMEOUT_S, self._on_no_hello)
 
-    # --- receiving ---
+    # --- greeting ---
 
-    def _on_readable(self) -> None:
-        descriptors: deque[int] = deque()
-        try:
-            data = receive(self._socket, descriptors)
-            for descriptor in descriptors:
-                os.close(descriptor)
-            if descriptors:
-                raise HandshakeError("clients send no descriptors")
-            if not data:
-                self.close("closed by the client")
-                return
-            for frame in self._decoder.feed(data):
-                self._on_frame(frame)
-                if self._is_closed:
-                    return
-        except (BlockingIOError, InterruptedError):
-            return
-        except (HandshakeError, DecodeError) as error:
-            self._host.counters.add("protocol_errors")
-            self.close(f"protocol error: {error}")
-        except OSError as error:
-            self.close(str(error))
+    def _on_wire_end(self, reason: str, counter: str | None) -> None:
+        if counter is not None:
+            self._host.counters.add(counter)
+        self.close(reason)
 
     def _on_frame(self, data: bytes) -> None:
         frame = ClientFrame.FromString(data)
@@ -212,6 +189,7 @@ class ClientConnection:
                 os.close(descriptors[0])
                 self._refuse(request_id, SlowDown(f"no pin table can be had: {error}"))
                 return
+        channel, channel_descriptors = _channel_for(hello)
         self._is_greeted = True
         self._hello_timer.cancel()
         self.program = hello.program[:256]
@@ -223,8 +201,11 @@ class ClientConnection:
             mappings_max=settings.limits.client_mappings_max,
             private_bytes_max=settings.limits.client_private_bytes,
             block_bytes=settings.memory.block_bytes,
+            has_channel=channel is not None,
         )
-        self._send(ServerFrame(request_id=request_id, welcome=welcome), descriptors)
+        self._send(ServerFrame(request_id=request_id, welcome=welcome), descriptors + channel_descriptors)
+        if channel is not None:
+            self._wire.use_channel(channel)
 
     def _refuse(self, request_id: int, error: CashyError) -> None:
         self._host.counters.add("clients_refused")
@@ -294,9 +275,7 @@ class ClientConnection:
         self._send(ServerFrame(request_id=frame.request_id, table_granted=TableGranted()), [descriptor])
 
     def _on_status(self, frame: ClientFrame) -> None:
-        self._send(
-            ServerFrame(request_id=frame.request_id, status=self._host.status(len(self._server.connections)))
-        )
+        self._send(ServerFrame(request_id=frame.request_id, status=self._host.status()))
 
     def _on_locate(self, frame: ClientFrame) -> None:
         self._spawn(frame.request_id, self._locate(frame))
@@ -310,7 +289,7 @@ class ClientConnection:
         self._spawn(frame.request_id, self._cluster_status(frame))
 
     async def _cluster_status(self, frame: ClientFrame) -> None:
-        report = await self._host.cluster_status(len(self._server.connections))
+        report = await self._host.cluster_status()
         self._send(ServerFrame(request_id=frame.request_id, cluster=report))
 
     def _spawn(self, request_id: int, work: Coroutine[Any, Any, None]) -> None:
@@ -373,51 +352,8 @@ class ClientConnection:
             ServerFrame(request_id=request_id, failure=Failure(code=code, message=error.message[:4096]))
         )
 
-    # --- sending ---
-
-    def _send(self, frame: ServerFrame, descriptors: list[int] | None = None) -> None:
-        if self._is_closed:
-            for descriptor in descriptors or ():
-                os.close(descriptor)
-            return
-        data = encode_frame(frame.SerializeToString())
-        self._outgoing.append((data, descriptors or []))
-        self._outgoing_bytes += len(data)
-        if not self._is_writing:
-            self._flush()
-        if self._outgoing_bytes > CLIENT_OUTGOING_BYTES_MAX:
-            self._host.counters.add("clients_dropped")
-            self.close("it does not read its answers")
-
-    def _flush(self) -> None:
-        try:
-            while self._outgoing:
-                data, descriptors = self._outgoing[0]
-                sent = (
-                    send_with_descriptors(self._socket, data, descriptors)
-                    if descriptors
-                    else self._socket.send(data)
-                )
-                for descriptor in descriptors:
-                    os.close(descriptor)
-                self._outgoing_bytes -= sent
-                if sent < len(data):
-                    self._outgoing[0] = (data[sent:], [])
-                    break
-                self._outgoing.popleft()
-        except (BlockingIOError, InterruptedError):
-            pass
-        except OSError as error:
-            self.close(str(error))
-            return
-        self._want_writes(bool(self._outgoing))
-
-    def _want_writes(self, wanted: bool) -> None:
-        if wanted and not self._is_writing:
-            self._loop.add_writer(self._socket, self._flush)
-        elif self._is_writing and not wanted:
-            self._loop.remove_writer(self._socket)
-        self._is_writing = wanted
+    def _send(self, frame: ServerFrame, descriptors: Sequence[int] = ()) -> None:
+        self._wire.send(frame.SerializeToString(), descriptors)
 
     def close(self, reason: str) -> None:
         """Drops the client and lets go of what was held for it."""
@@ -426,20 +362,34 @@ class ClientConnection:
         self._is_closed = True
         _log.debug("client_closed", client=self.credentials.pid, program=self.program, reason=reason)
         self._hello_timer.cancel()
-        self._loop.remove_reader(self._socket)
-        if self._is_writing:
-            self._loop.remove_writer(self._socket)
-        for _data, descriptors in self._outgoing:
-            for descriptor in descriptors:
-                os.close(descriptor)
-        self._outgoing.clear()
-        self._socket.close()
+        self._wire.close()
         for task in list(self._tasks):
             task.cancel()
         for job in self._fetches.values():
             job.release()
         self._fetches.clear()
         self._server.forget(self)
+
+
+def _channel_for(hello: Hello) -> tuple[ServerChannel | None, list[int]]:
+    """The channel that a client asks for, and descriptors to be sent to it; None and none if it asks for none, or there can be none."""
+    if not hello.wants_channel:
+        return None, []
+    descriptors: list[int] = []
+    channel = None
+    try:
+        channel = ServerChannel.create(ring_bytes=CHANNEL_RING_BYTES, client_waits="loop")
+        for descriptor in channel.descriptors:
+            descriptors.append(os.dup(descriptor))  # sending closes them, which may be later
+        channel.descriptors_sent()
+    except (ShmError, OSError) as error:  # out of descriptors or memory: the socket will do
+        _log.warning("no_channel", error=str(error))
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if channel is not None:
+            channel.close()
+        return None, []
+    return channel, descriptors
 
 
 _HANDLERS: dict[str, Callable[[ClientConnection, ClientFrame], None]] = {

@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+from cashy.core.admission import make_admission
 from cashy.core.eviction import Policy, make_policy
 from cashy.core.meta_record import KIND_BLOCK, KIND_META
 from cashy.core.slabs import SlabAllocator
@@ -49,8 +50,11 @@ def default_slot_count(arena_bytes: int) -> int:
 class BlockStore:
     """Slots by digest, with room made as needed. Raises ``ArenaFull`` where none can be made."""
 
-    def __init__(self, arena: ArenaOwner, counters: Counters, *, policy: str) -> None:
+    def __init__(
+        self, arena: ArenaOwner, counters: Counters, *, policy: str, local_copies: str = "second-read"
+    ) -> None:  # fmt: skip
         self.arena = arena
+        self._admission = make_admission(local_copies)
         self._counters = counters
         geometry = arena.geometry
         self._base = geometry.data_offset
@@ -73,6 +77,7 @@ class BlockStore:
         arena_bytes: int,
         block_bytes: int,
         policy: str,
+        local_copies: str = "second-read",
         slot_count: int = 0,
     ) -> BlockStore:
         """The instance's store, with what a predecessor left in it. The instance must be acquired."""
@@ -80,7 +85,7 @@ class BlockStore:
         arena, adopted = ArenaOwner.open(
             instance, data_bytes=arena_bytes, slab_bytes=block_bytes, slot_count=slots
         )
-        store = cls(arena, counters, policy=policy)
+        store = cls(arena, counters, policy=policy, local_copies=local_copies)
         if adopted:
             store._restore()
         return store
@@ -135,10 +140,12 @@ class BlockStore:
         """Bytes up to ``watermark`` may be read."""
         self.arena.advance(slot, watermark)
 
-    def publish(self, slot: int, crc: int) -> None:
-        """The block is complete."""
+    def publish(self, slot: int, crc: int, *, is_guest: bool = False) -> None:
+        """The block is complete. ``is_guest``: its home is another host."""
         self.arena.publish(slot, crc)
-        self._policy.inserted(slot, _fingerprint(self.arena.fields(slot).digest), self._class_of(slot))
+        fingerprint = _fingerprint(self.arena.fields(slot).digest)
+        entry = self._admission.entry(fingerprint, is_guest=is_guest, has_room=self._slabs.free_bytes > 0)
+        self._policy.inserted(slot, fingerprint, self._class_of(slot), *entry)
 
     def abort(self, slot: int) -> None:
         """The block will not come; its memory is used again when nobody reads it or writes into it."""
@@ -333,8 +340,11 @@ class BlockStore:
 
     @property
     def levels(self) -> dict[str, int]:
-        """Figures of the moment."""
+        """Figures of the moment, and what the clients have counted (:meth:`~shmipc.tables.TableFolder.hits`)."""
+        hits = self.arena.tables.hits()
         return {
+            "hits_memory": hits.blocks,
+            "hit_bytes_memory": hits.bytes,
             "arena_used_bytes": self._slabs.used_bytes,
             "arena_free_bytes": self._slabs.free_bytes,
             "slots_in_use": self._slabs.used_cells,

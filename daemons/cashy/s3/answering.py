@@ -168,7 +168,7 @@ class Answering:
         """Bytes ``low`` … ``high`` - 1 of a block, as they arrive."""
         connection, sender = self._connection, self._connection.sender
         connection.waiting()
-        block = await stream.take(index)
+        block = await stream.take(index, high - low)
         pin = block.pin
         sender.adopt(pin)
         try:

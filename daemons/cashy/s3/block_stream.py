@@ -17,6 +17,7 @@ import asyncio
 from collections.abc import Callable
 
 from cashy.client.meta import Meta
+from cashy.client.reader import NOT_COUNTED
 from cashy.errors import ArenaFull, CashyError, OriginInvalid, PinQuotaExceeded, SlowDown
 from cashy.s3.limits import FETCH_RETRY_S, READ_AHEAD_BLOCKS_MAX, READ_AHEAD_BLOCKS_MIN
 from cashy.s3.session import Fetch, FetchedBlock, Pin, Session
@@ -120,12 +121,15 @@ class BlockStream:
         self._looked_ahead_to = first
         self._has_begun = False
 
-    async def take(self, index: int) -> Block:
-        """Block ``index``, perhaps still filling. To be called in rising order, after the block before was finished."""
+    async def take(self, index: int, wanted_bytes: int | None = None) -> Block:
+        """Block ``index``, perhaps still filling, of which ``wanted_bytes`` (default: all) will be sent.
+
+        To be called in rising order, after the block before was finished.
+        """
         patience_s = self._patience_s if self._has_begun else 0.0
         while True:
             try:
-                block = await self._get(index)
+                block = await self._get(index, wanted_bytes)
                 if self._has_begun:
                     self._look_ahead(index)
                 return block
@@ -161,15 +165,16 @@ class BlockStream:
         for fetch in fetches:
             await fetch.__aexit__(None, None, None)
 
-    async def _get(self, index: int) -> Block:
+    async def _get(self, index: int, wanted_bytes: int | None) -> Block:
         ahead = self._ahead.get(index)
         if ahead is not None:
             early = await ahead.take()
             if early is not None:
                 return Block(early.pin, early)
             await self._ahead.pop(index).close()
+            wanted_bytes = NOT_COUNTED  # it was a miss when it was asked for
         if index not in self._fetches:
-            pin = self._session.pin(self._meta, index)
+            pin = self._session.pin(self._meta, index, wanted_bytes)
             if pin is not None:
                 return Block(pin)
             await self._open(index)
@@ -186,7 +191,7 @@ class BlockStream:
         for number in range(max(index, self._looked_ahead_to) + 1, end + 1):
             self._looked_ahead_to = number
             try:
-                pin = self._session.pin(self._meta, number)
+                pin = self._session.pin(self._meta, number, NOT_COUNTED)
                 if pin is None:
                     self._ahead[number] = _Ahead(self._fetch(number))
                 else:

@@ -1,13 +1,14 @@
 """One connection of an S3 client: requests in order, one at a time, each within its time.
 
 Law: no client costs more than its bounds, whatever it sends or does not read. Bytes are parsed in small steps, and what a client pipelines
-beyond one waits unparsed, with reading paused, until the answers before it have left. Each state has a deadline: a head must be complete in
-time from its first byte, an idle connection ends, a reader without progress is cut off (only then are its blocks let go:
-:mod:`cashy.s3.send`). While the answer waits for the daemon, the deadlines are the daemon's.
+beyond one waits unparsed, with reading paused, until the answers before it have left. Of a body that a request waits for, larger steps are
+parsed, never beyond its end, and no faster than it is taken. Each state has a deadline: a head must be complete in time from its first byte,
+an idle connection ends, a body has to go on, a reader without progress is cut off (only then are its blocks let go:
+:mod:`cashy.s3.send`). While the answer waits for the daemon or the store, the deadlines are theirs.
 
 A hit on one block is answered from within ``buffer_updated``, without a task; everything else runs in one task per request
-(:mod:`cashy.s3.answering`). After an error that leaves the framing unsure the connection ends, and lingers a moment: closing with unread bytes
-would reset it and destroy the answer.
+(:mod:`cashy.s3.answering`, :mod:`cashy.s3.proxy`). After an error that leaves the framing unsure the connection ends, and lingers a moment:
+closing with unread bytes would reset it and destroy the answer.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from math import inf
 from typing import Any, cast
 
 from cashy.client.meta import Meta
-from cashy.core.http_head import Request, RequestReader
+from cashy.core.http_head import Body, Request, RequestReader
 from cashy.core.s3_errors import S3Error
+from cashy.core.s3_request import Other
 from cashy.errors import CashyError, InternalError
 from cashy.s3.answering import Answering
 from cashy.s3.limits import (
+    BODY_PROGRESS_BYTES,
+    BODY_QUEUE_BYTES_MAX,
     COPY_BYTES_MAX,
     LINGER_BYTES_MAX,
     LINGER_S,
@@ -31,6 +35,7 @@ from cashy.s3.limits import (
     PARSE_STEP_BYTES,
     REFUSED_MAX,
 )
+from cashy.s3.proxy import Proxying
 from cashy.s3.send import PinnedSender
 from cashy.s3.session import Pin
 from cashy.s3.worker import Plan, Worker
@@ -46,7 +51,8 @@ class Phase(Enum):
 
     IDLE = auto()  # the first byte of a request
     HEAD = auto()  # the rest of one
-    DAEMON = auto()  # the daemon: no deadline of ours
+    DAEMON = auto()  # the daemon or the store: no deadline of ours
+    BODY = auto()  # more of a body
     SENDING = auto()  # its client to read
     LINGER = auto()  # its client to notice the end
 
@@ -67,10 +73,16 @@ class S3Connection(asyncio.BufferedProtocol):
         self._is_busy = False
         self._is_reading_paused = False
         self._is_last_request = False
+        self._has_eof = False
         self._task: asyncio.Task[None] | None = None
         self._lingered_bytes = 0
         self._unsent_bytes = 0
         self._progress_at = 0.0
+        self._body: Body | None = None  # of the request that is being answered
+        self._body_arrival: asyncio.Future[None] | None = None
+        # Since the last progress that counted: bytes of the body, and for how much longer it may be waited for.
+        self._body_progress_bytes = 0
+        self._body_patience_s = 0.0
 
     # ------------------------------------------------------------ called by the loop
 
@@ -89,14 +101,18 @@ class S3Connection(asyncio.BufferedProtocol):
             self._enter(Phase.IDLE)
 
     def get_buffer(self, size_hint: int) -> memoryview:  # noqa: D102
-        return self.worker.receive_buffer
+        worker = self.worker
+        return worker.receive_buffer if self._body is None else worker.body_buffer
 
     def buffer_updated(self, byte_count: int) -> None:  # noqa: D102
-        received = self.worker.receive_buffer[:byte_count]
+        worker = self.worker
+        received = (worker.receive_buffer if self._body is None else worker.body_buffer)[:byte_count]
         if self.phase is Phase.LINGER:
             self._lingered_bytes += byte_count
             if self._lingered_bytes > LINGER_BYTES_MAX:
                 self.abort()
+        elif self._is_body_due and not self._pending:
+            self._consume_body(received)
         elif self._is_busy or self._pending:
             self._pending = bytes(self._pending) + received
             self._pause_reading()
@@ -105,7 +121,8 @@ class S3Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:  # noqa: D102
         # A client may close its half and still read; one that is gone shows itself when we write.
-        self._is_last_request = True
+        self._is_last_request = self._has_eof = True
+        self._wake_body()
         return self._is_busy
 
     def pause_writing(self) -> None:  # noqa: D102
@@ -121,6 +138,7 @@ class S3Connection(asyncio.BufferedProtocol):
         if self._task is not None:
             self._task.cancel()
         self._pending = b""
+        self._body = None
 
     # ------------------------------------------------------------ requests
 
@@ -131,6 +149,8 @@ class S3Connection(asyncio.BufferedProtocol):
             reader.feed(data[at : at + PARSE_STEP_BYTES])
             at += PARSE_STEP_BYTES
             self._serve_parsed()
+            if self.phase is Phase.LINGER:
+                return
             if self._is_busy:
                 if at < len(data) and not reader.is_over:
                     self._pending = bytes(data[at:])
@@ -155,7 +175,15 @@ class S3Connection(asyncio.BufferedProtocol):
         keep_alive = request.keep_alive and not self._is_last_request and not worker.is_stopping
         request_id = worker.next_request_id()
         try:
-            action = worker.admit(request)
+            admitted = worker.admit(request)
+            action = admitted.action
+            if isinstance(action, Other):
+                proxying = Proxying(self, request, admitted, request_id, keep_alive)
+                self._body = None if request.is_read else request.body
+                self._body_patience_s = worker.options.body_timeout_s
+                self._body_progress_bytes = 0
+                self._start(proxying.run())
+                return
             name = f"s3://{action.bucket}/{action.key}"
             meta = worker.session.lookup(name)
             if meta is not None:
@@ -179,7 +207,7 @@ class S3Connection(asyncio.BufferedProtocol):
         index, low = divmod(start, meta.block_bytes)
         if stop > (index + 1) * meta.block_bytes:
             return False
-        pin = self.worker.session.pin(meta, index)
+        pin = self.worker.session.pin(meta, index, stop - start)
         if pin is None:
             return False
         self.worker.counters["hits_total"] += 1
@@ -230,15 +258,21 @@ class S3Connection(asyncio.BufferedProtocol):
 
     def answer_error(self, error: Exception, request: Request, request_id: str, keep_alive: bool) -> None:
         """Answers with what ``error`` means to an S3 client; to be called before any byte of the answer was written."""
+        keep_alive = keep_alive and request.is_read
         answer = self.worker.error_answer(error, request, request_id, keep_alive=keep_alive)
         if keep_alive:
             self.answer_bytes(answer, keep_alive)
         else:
             self._end_with(answer)
 
+    def answer_unread(self, answer: bytes) -> None:
+        """Writes the end of an answer to a request whose body was not read to its end, and ends the connection."""
+        self._end_with(answer)
+
     def finish_request(self, keep_alive: bool) -> None:
         """The answer has left, or nearly: goes on with the next request."""
         self._task = None
+        self._body = None
         self._is_busy = False
         self._settle(keep_alive)
         if self.phase is Phase.LINGER or self.transport.is_closing():
@@ -247,9 +281,8 @@ class S3Connection(asyncio.BufferedProtocol):
         if not self._is_busy and self._pending:
             pending, self._pending = self._pending, b""
             self._consume(pending)
-        if not self._is_busy and self._is_reading_paused and not self.transport.is_closing():
-            self._is_reading_paused = False
-            self.transport.resume_reading()
+        if not self._is_busy:
+            self._resume_reading()
 
     def _settle(self, keep_alive: bool) -> None:
         if not keep_alive or self._is_last_request:
@@ -266,6 +299,7 @@ class S3Connection(asyncio.BufferedProtocol):
     def _end_with(self, answer: bytes) -> None:
         """Sends a last answer, reads on for a moment what the client is still sending, and closes."""
         self._task = None
+        self._body = None
         self._is_busy = False
         self._pending = b""
         self._reader.requests.clear()
@@ -274,9 +308,83 @@ class S3Connection(asyncio.BufferedProtocol):
         if self.transport.is_closing():
             return
         self.transport.write_eof()
-        if self._is_reading_paused:
-            self._is_reading_paused = False
-            self.transport.resume_reading()
+        self._resume_reading()
+
+    # ------------------------------------------------------------ bodies
+
+    @property
+    def _is_body_due(self) -> bool:
+        """Whether what arrives belongs to the body of the request that is being answered."""
+        body = self._body
+        return body is not None and not body.is_complete and not self._reader.is_over
+
+    def tell_to_continue(self, request: Request) -> None:
+        """Answers ``Expect: 100-continue`` (RFC 9110 10.1.1), unless the body is coming already."""
+        body = request.body
+        if body is None or body.is_complete or body.waiting_bytes or self._pending or request.is_http_1_0:
+            return
+        if request.headers.get(b"expect", b"").lower() == b"100-continue":
+            self.sender.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def read_body(self, body: Body) -> bytes:
+        """What has come of the body of the request that is being answered, waiting for it; empty at its end.
+
+        Raises :class:`S3Error` if it does not come to its end: it is malformed, too slow, or the client has stopped.
+        """
+        while not body.waiting_bytes and not body.is_complete:
+            if self._pending:
+                pending, self._pending = self._pending, b""
+                self._consume_body(pending)
+            elif self._reader.error is not None:
+                raise self._reader.error
+            elif self._has_eof:
+                raise S3Error("IncompleteBody")
+            else:
+                await self._wait_for_body()
+        data = body.take()
+        if not body.is_complete and not self._pending:
+            self._resume_reading()
+        return data
+
+    async def _wait_for_body(self) -> None:
+        loop = self.worker.loop
+        self._resume_reading()
+        self._body_arrival = loop.create_future()
+        began_at = loop.time()
+        self._enter(Phase.BODY)
+        try:
+            await self._body_arrival
+        finally:
+            self._body_arrival = None
+            self._body_patience_s -= loop.time() - began_at
+            self.waiting()
+
+    def _consume_body(self, data: bytes | memoryview) -> None:
+        """Parses bytes of the body, and not beyond it: what follows may be a request, which waits."""
+        reader, body = self._reader, self._body
+        assert body is not None
+        at = 0
+        while at < len(data) and self._is_body_due and body.waiting_bytes <= BODY_QUEUE_BYTES_MAX:
+            step = PARSE_STEP_BYTES if body.due is None else body.due
+            reader.feed(data[at : at + step])
+            at += step
+        if at < len(data) and not reader.is_over:
+            self._pending = bytes(data[at:])
+            self._pause_reading()
+        elif body.waiting_bytes > BODY_QUEUE_BYTES_MAX:
+            self._pause_reading()
+        self._body_progress_bytes += len(data)
+        if self._body_progress_bytes >= BODY_PROGRESS_BYTES:
+            self._body_progress_bytes = 0
+            self._body_patience_s = self.worker.options.body_timeout_s
+        if body.is_complete:
+            self._body = None
+        self._wake_body()
+
+    def _wake_body(self) -> None:
+        arrival = self._body_arrival
+        if arrival is not None and not arrival.done():
+            arrival.set_result(None)
 
     # ------------------------------------------------------------ time
 
@@ -299,6 +407,8 @@ class S3Connection(asyncio.BufferedProtocol):
             self.deadline = now + options.send_timeout_s / _PROGRESS_LOOKS
         elif phase is Phase.HEAD:
             self.deadline = now + options.head_timeout_s
+        elif phase is Phase.BODY:
+            self.deadline = now + self._body_patience_s
         else:
             self.deadline = now + LINGER_S if phase is Phase.LINGER else inf
 
@@ -309,6 +419,11 @@ class S3Connection(asyncio.BufferedProtocol):
         elif self.phase is Phase.HEAD:
             self.worker.counters["timeouts_head_total"] += 1
             self._end_with_error(S3Error("RequestTimeout"))
+        elif self.phase is Phase.BODY and self._body_arrival is not None:
+            self.worker.counters["timeouts_body_total"] += 1
+            self.deadline = inf
+            if not self._body_arrival.done():
+                self._body_arrival.set_exception(S3Error("RequestTimeout"))
         elif self.phase is Phase.IDLE and not self.sender.unsent_bytes:
             self.worker.counters["timeouts_idle_total"] += 1
             self.deadline = inf
@@ -346,3 +461,8 @@ class S3Connection(asyncio.BufferedProtocol):
         if not self._is_reading_paused and not self.transport.is_closing():
             self._is_reading_paused = True
             self.transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._is_reading_paused and not self.transport.is_closing():
+            self._is_reading_paused = False
+            self.transport.resume_reading()

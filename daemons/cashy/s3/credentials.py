@@ -4,6 +4,8 @@
     secret = "…"
     buckets = ["*"]        # shell patterns of bucket names
     rights = "read"        # or "read-write"
+    store_key = "…"        # with which requests that are passed on to an S3 store are signed;
+    store_secret = "…"     # both left out: the same key and secret as here
 
 The file is read once, at the start, and strictly: a misspelt ``bucket`` that is silently ignored would give a key other rights than its operator
 believes. It holds secrets in plain text (SigV4 needs them so), hence a file that everyone may read is refused. A key that
@@ -23,25 +25,28 @@ from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
+from cashy.core.s3_forward import StoreKey
 from cashy.errors import ConfigError
 from cashy.s3.limits import CREDENTIALS_FILE_BYTES_MAX
 from cashy.toml_lines import line_of
 
 __all__ = ["Credentials", "Key", "load_credentials"]
 
-_KNOWN = ("secret", "buckets", "rights")
+_KNOWN = ("secret", "buckets", "rights", "store_key", "store_secret")
 _RIGHTS = {"read": frozenset(("read",)), "read-write": frozenset(("read", "write"))}
 _KEY_ID = re.compile(r"[!-.0-~]{1,128}")  # visible ASCII but "/", which ends it in a signature's scope
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: the secret it signs with, the buckets and rights it has."""
+    """One key: the secret it signs with, the buckets and rights it has, and who its holder is at the store (empty: the same)."""
 
     key_id: str
     secret: str = field(repr=False)
     buckets: tuple[str, ...] = ("*",)
     rights: frozenset[str] = frozenset(("read",))
+    store_key: str = ""
+    store_secret: str = field(default="", repr=False)
 
 
 class Credentials:
@@ -59,6 +64,18 @@ class Credentials:
         """The secret of a key, None for an unknown one."""
         key = self._keys.get(key_id)
         return None if key is None else key.secret
+
+    def at_store(self, key_id: str | None) -> StoreKey | None:
+        """With what the holder's requests to a store are signed; None (unsigned) for nobody in particular."""
+        key = None if key_id is None else self._keys.get(key_id)
+        if key is None:
+            return None
+        return StoreKey(key.store_key or key.key_id, key.store_secret or key.secret)
+
+    def may_list_buckets(self, key_id: str | None) -> bool:
+        """Whether the holder may see the names of all buckets: that a store has, not only those that its patterns allow."""
+        key = None if key_id is None else self._keys.get(key_id)
+        return self.authorise(key_id, "", "read") and (key is None or "*" in key.buckets)
 
     def authorise(self, key_id: str | None, bucket: str, right: str) -> bool:
         """Whether the holder of a key (None: nobody in particular) may ``read`` or ``write`` in a bucket.
@@ -139,6 +156,7 @@ class _Document:
             self._secret(place, table),
             self._buckets(place, table),
             self._rights(place, table),
+            *self._at_store(place, table),
         )
 
     def _secret(self, place: tuple[str, ...], table: Mapping[str, Any]) -> str:
@@ -146,6 +164,18 @@ class _Document:
         if not isinstance(secret, str) or not secret:
             raise self.error((*place, "secret"), 'every key needs a secret = "…" that is not empty')
         return secret
+
+    def _at_store(self, place: tuple[str, ...], table: Mapping[str, Any]) -> tuple[str, str]:
+        values = table.get("store_key", ""), table.get("store_secret", "")
+        is_given = [name for name in ("store_key", "store_secret") if name in table]
+        if len(is_given) == 1 or not all(isinstance(value, str) for value in values):
+            raise self.error((*place, is_given[0]), "store_key and store_secret are texts and go together")
+        if is_given and (_KEY_ID.fullmatch(values[0]) is None or not values[1]):
+            raise self.error(
+                (*place, "store_key"),
+                'store_key has 1 to 128 visible ASCII characters other than "/", and store_secret is not empty',
+            )
+        return values
 
     def _buckets(self, place: tuple[str, ...], table: Mapping[str, Any]) -> tuple[str, ...]:
         buckets = table.get("buckets", ["*"])

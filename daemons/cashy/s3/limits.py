@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 __all__ = [
+    "ANSWER_QUEUE_BYTES_MAX",
     "BLOCK_BYTES_GUESS",
+    "BODY_BUFFER_BYTES",
+    "BODY_PROGRESS_BYTES",
+    "BODY_QUEUE_BYTES_MAX",
     "COPY_BYTES_MAX",
     "CREDENTIALS_FILE_BYTES_MAX",
+    "DIRECTORY_LOOK_S",
     "FETCH_RETRY_S",
     "LINGER_BYTES_MAX",
     "LINGER_S",
@@ -20,6 +25,15 @@ __all__ = [
     "REFUSED_MAX",
     "RENDERED_HEADS_MAX",
     "STOP_GRACE_S",
+    "STORE_HEAD_BYTES_MAX",
+    "STORE_HEAD_S",
+    "STORE_IDLE_S",
+    "STORE_INTERIMS_MAX",
+    "STORE_JOIN_BYTES_MAX",
+    "STORE_PLACE_S",
+    "STORE_PROGRESS_S",
+    "STORE_REUSE_S",
+    "STORE_WRITE_BYTES_MAX",
     "SWEEP_INTERVAL_S",
     "VERSION_RESTARTS_MAX",
 ]
@@ -79,3 +93,45 @@ STOP_GRACE_S = 8.0
 
 #: A key takes about 150 bytes: 30,000 keys. A larger file is not one of credentials.
 CREDENTIALS_FILE_BYTES_MAX = 4 << 20
+
+#: One buffer of the worker that bodies are received into, while their connection's request takes them: larger reads cost less per byte.
+BODY_BUFFER_BYTES = 256 << 10
+
+#: Of one body, received and not yet taken by the proxy; over it its connection is not read. One buffer more may come on top.
+BODY_QUEUE_BYTES_MAX = 256 << 10
+
+#: So much of a body must come within each time limit without progress (less only at its end): one byte now and then would hold a
+#: place at the store for days.
+BODY_PROGRESS_BYTES = 4 << 10
+
+#: The same two queues towards the store: what its socket has not taken, and what of its answer was not sent on.
+STORE_WRITE_BYTES_MAX = 256 << 10
+ANSWER_QUEUE_BYTES_MAX = 256 << 10
+
+#: Head of a store's answer: S3 allows 8 KiB of headers; the parser itself has no limit.
+STORE_HEAD_BYTES_MAX = 64 << 10
+
+#: Interim (1xx) answers of a store before the real one; nothing we send asks for any.
+STORE_INTERIMS_MAX = 4
+
+#: From the end of a request to the head of its answer. Completing a large upload takes S3 minutes, but it sends its head at once;
+#: SDKs themselves give up after 60 s.
+STORE_HEAD_S = 60.0
+
+#: Between two arrivals of an answer's bytes, and between two times that a store takes bytes of a body.
+STORE_PROGRESS_S = 60.0
+
+#: A place at the store that does not become free for so long is answered SlowDown: a client waits no longer for its own.
+STORE_PLACE_S = 10.0
+
+#: Kept-alive connections to a store are closed after this, before most stores do.
+STORE_IDLE_S = 15.0
+
+#: Requests that cannot be sent again take no connection that was idle for longer: the store may be closing it just now.
+STORE_REUSE_S = 3.0
+
+#: Whether a directory has a folder is looked up in a thread; one that takes longer hangs in a dead mount.
+DIRECTORY_LOOK_S = 5.0
+
+#: Pieces of a request to a store are joined up to this size: a small body leaves with its head in one write, and so does framing with data.
+STORE_JOIN_BYTES_MAX = 16 << 10

@@ -18,10 +18,12 @@ import uvloop
 from cashy.client.session import AsyncSession
 from cashy.errors import ConfigError
 from cashy.log import get_logger
+from cashy.metrics.daemon import metrics_served
 from cashy.notify import listen_sockets, notify
 from cashy.s3.connection import S3Connection
 from cashy.s3.credentials import Credentials, load_credentials
 from cashy.s3.limits import LISTEN_BACKLOG, READ_AHEAD_SHARES, STOP_GRACE_S
+from cashy.s3.stores import Stores
 from cashy.s3.worker import Worker, WorkerOptions
 from cashy.settings import Settings
 
@@ -29,6 +31,9 @@ __all__ = ["format_address", "open_listener", "run", "serve"]
 
 # Descriptors that are not connections: arena, pin table, sockets, standard streams, the loop's own.
 _OTHER_DESCRIPTORS = 64
+
+#: Further ports that are tried for /metrics where the wanted one is taken: the most workers that a host is expected to have.
+METRICS_FURTHER_PORTS = 64
 
 
 def run(settings: Settings) -> int:
@@ -39,12 +44,13 @@ def run(settings: Settings) -> int:
         head_timeout_s=settings.s3.head_timeout_s,
         idle_timeout_s=settings.s3.idle_timeout_s,
         send_timeout_s=settings.s3.send_timeout_s,
+        body_timeout_s=settings.s3.body_timeout_s,
         regions=frozenset([settings.s3.region] if settings.s3.region else []),
     )
     listeners = listen_sockets() or [open_listener(settings.s3.listen.host, settings.s3.listen.port)]
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run_until_signal(str(settings.instance.socket), listeners, credentials, options))
+            runner.run(_run_until_signal(settings, listeners, credentials, options))
     finally:
         for listener in listeners:
             listener.close()
@@ -52,7 +58,7 @@ def run(settings: Settings) -> int:
 
 
 async def _run_until_signal(
-    socket_path: str, listeners: Sequence[socket.socket], credentials: Credentials, options: WorkerOptions
+    settings: Settings, listeners: Sequence[socket.socket], credentials: Credentials, options: WorkerOptions
 ) -> None:
     log = get_logger(program="cashy s3")
     stop = asyncio.Event()
@@ -62,19 +68,36 @@ async def _run_until_signal(
     if not len(credentials) and not credentials.anonymous:
         log.warning("no request can be allowed: there are no credentials, and anonymous reads are off")
 
-    def ready(address: str) -> None:
-        log.info("serving S3", address=address, keys=len(credentials), anonymous=credentials.anonymous)
-        notify(READY="1", X_CASHY_S3=address, STATUS=f"serving S3 on {address}")
-
-    session = await AsyncSession.connect(socket_path, program="cashy s3")
+    stores = Stores(settings.origins)
+    if not stores:
+        log.warning(
+            "only reads are answered: no origin is configured that other requests could be passed on to"
+        )
+    session = await AsyncSession.connect(str(settings.instance.socket), program="cashy s3")
     try:
         if session.arena is not None:  # several readers at a time must find room in what this worker may pin
             share = session.arena.pin_bytes_max // READ_AHEAD_SHARES
             options = replace(options, read_ahead_bytes=min(options.read_ahead_bytes, share))
-        worker = Worker(session, credentials, options)
-        await serve(worker, listeners, ready=ready, stop=stop)
+        worker = Worker(session, credentials, options, stores=stores)
+        async with metrics_served(
+            settings.metrics.s3, "s3", worker.all_counters,
+            instance=settings.instance.name, host=settings.cluster.host or "", further_ports=METRICS_FURTHER_PORTS,
+        ) as metrics_at:  # fmt: skip
+
+            def ready(address: str) -> None:
+                log.info(
+                    "serving S3",
+                    address=address,
+                    keys=len(credentials),
+                    anonymous=credentials.anonymous,
+                    **({"metrics": metrics_at["X_CASHY_METRICS"]} if metrics_at else {}),
+                )
+                notify(READY="1", X_CASHY_S3=address, STATUS=f"serving S3 on {address}", **metrics_at)
+
+            await serve(worker, listeners, ready=ready, stop=stop)
         log.info("stopped", **worker.counters)
     finally:
+        await stores.close()
         await session.close()
 
 

@@ -75,8 +75,8 @@ class Session(Protocol):
         """Fresh metadata from shared memory, None if there is none; the same object while nothing has changed."""
         ...
 
-    def pin(self, meta: Meta, index: int) -> Pin | None:
-        """Holds a complete block, None if it is not here."""
+    def pin(self, meta: Meta, index: int, wanted_bytes: int | None = None) -> Pin | None:
+        """Holds a complete block, None if it is not here; ``wanted_bytes`` as of :meth:`cashy.client.reader.LocalArena.pin_block`."""
         ...
 
     async def stat(self, name: str, *, revalidate: bool = False) -> Meta:

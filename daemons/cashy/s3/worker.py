@@ -16,14 +16,15 @@ from collections import Counter, OrderedDict
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cashy.client.meta import Meta
 from cashy.core.conditions import CONDITIONAL_HEADERS, evaluate_conditions, range_applies
 from cashy.core.http_head import Request
 from cashy.core.ranges import ByteRange, InvalidRange, parse_range
 from cashy.core.s3_errors import S3Error, s3_error_of
-from cashy.core.s3_request import ObjectRead, classify
+from cashy.core.s3_forward import check_target, copy_source
+from cashy.core.s3_request import Action, ObjectRead, Other, classify
 from cashy.core.s3_response import (
     RenderedObject,
     common_headers,
@@ -39,17 +40,22 @@ from cashy.log import get_logger
 from cashy.s3.credentials import Credentials
 from cashy.s3.limits import (
     BLOCK_BYTES_GUESS,
+    BODY_BUFFER_BYTES,
     READ_AHEAD_BYTES,
     RECEIVE_BUFFER_BYTES,
     RENDERED_HEADS_MAX,
+    STORE_HEAD_S,
+    STORE_PROGRESS_S,
     SWEEP_INTERVAL_S,
 )
 from cashy.s3.session import Session
+from cashy.s3.stores import Stores
+from cashy.s3.writing import NothingShared, Writing
 
 if TYPE_CHECKING:
     from cashy.s3.connection import S3Connection
 
-__all__ = ["Plan", "Worker", "WorkerOptions"]
+__all__ = ["Admitted", "Plan", "Worker", "WorkerOptions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,18 @@ class WorkerOptions:
     head_timeout_s: float = 10.0
     idle_timeout_s: float = 75.0
     send_timeout_s: float = 30.0
+    body_timeout_s: float = 30.0
+    store_head_s: float = STORE_HEAD_S
+    store_progress_s: float = STORE_PROGRESS_S
     read_ahead_bytes: int = READ_AHEAD_BYTES
     regions: frozenset[str] = frozenset()
+
+
+class Admitted(NamedTuple):
+    """A request that may be done: what it asks for, and whose key signed it (None: nobody's)."""
+
+    action: Action
+    key_id: str | None
 
 
 class Plan:
@@ -78,14 +94,25 @@ class Plan:
 class Worker:
     """State of one worker; all calls on its loop's thread."""
 
-    def __init__(self, session: Session, credentials: Credentials, options: WorkerOptions) -> None:
+    def __init__(
+        self,
+        session: Session,
+        credentials: Credentials,
+        options: WorkerOptions,
+        *,
+        stores: Stores | None = None,
+        writing: Writing | None = None,
+    ) -> None:
         self.session = session
         self.credentials = credentials
         self.options = options
+        self.stores = stores if stores is not None else Stores()
+        self.writing = writing if writing is not None else NothingShared()
         self.loop = asyncio.get_running_loop()
         self.connections: set[S3Connection] = set()
         self.connection_numbers = count(1)
         self.receive_buffer = memoryview(bytearray(RECEIVE_BUFFER_BYTES))
+        self.body_buffer = memoryview(bytearray(BODY_BUFFER_BYTES))
         self.counters: Counter[str] = Counter()
         self.is_stopping = False
         self._all_gone = asyncio.Event()
@@ -103,7 +130,7 @@ class Worker:
         """16 hexadecimal digits, different for every answer of this worker."""
         return f"{next(self._request_numbers):016X}"
 
-    def admit(self, request: Request) -> ObjectRead:
+    def admit(self, request: Request) -> Admitted:
         """Who asks, for what, and may they? Raises :class:`S3Error`."""
         key_id = authenticate(
             request.method,
@@ -122,16 +149,28 @@ class Worker:
                 "InvalidToken"
             )  # the keys here are static: what the token promises cannot be checked
         action = classify(request)
-        if not isinstance(action, ObjectRead) and (key_id is not None or self.credentials.anonymous):
+        if isinstance(action, Other):
+            self._admit_other(request, action, key_id)
+        elif not self.credentials.authorise(key_id, action.bucket, "read"):
+            raise S3Error("AccessDenied")
+        return Admitted(action, key_id)
+
+    def _admit_other(self, request: Request, action: Other, key_id: str | None) -> None:
+        credentials = self.credentials
+        if not self.stores and (key_id is not None or credentials.anonymous):
             # Nothing would be done whatever the rights are; those are asked when it can be.
             raise S3Error(
-                "NotImplemented", "This operation is not implemented; GetObject and HeadObject are."
+                "NotImplemented",
+                "This operation is not implemented; GetObject and HeadObject are. (This worker knows no S3 origin.)",
             )
-        if not isinstance(action, ObjectRead) or not self.credentials.authorise(
-            key_id, action.bucket, "read"
-        ):
+        if not credentials.authorise(key_id, action.bucket, action.right):
             raise S3Error("AccessDenied")
-        return action
+        check_target(request.method, request.path, request.query, action.bucket, action.key)
+        if not action.bucket and not credentials.may_list_buckets(key_id):
+            raise S3Error("AccessDenied")
+        source = copy_source(request.headers)
+        if source is not None and not credentials.authorise(key_id, source, "read"):
+            raise S3Error("AccessDenied")
 
     def plan(
         self, request: Request, action: ObjectRead, meta: Meta, request_id: str, keep_alive: bool
@@ -209,6 +248,10 @@ class Worker:
                 "request failed", request_id=request_id, code=s3_error.code, reason=error.message
             )
         return s3_error
+
+    def all_counters(self) -> dict[str, int]:
+        """Counters and levels by name."""
+        return {**self.counters, **self.stores.counters(), "connections": len(self.connections)}
 
     def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs what one request waits for; :meth:`stop` waits for it."""

@@ -21,12 +21,14 @@ from google.protobuf.message import Message
 from aviary.cashy.v1 import control_pb2 as pb
 from cashy.core import meta_record, names
 from shmipc.arena import ArenaOwner
+from shmipc.channel import ServerChannel
 from shmipc.instance import Instance
 from shmipc.wire import FrameDecoder, encode_frame, receive, send_with_descriptors
 
 __all__ = ["MiniMaster", "content_of"]
 
 BLOCK = 64 * 1024
+_ON_SOCKET = pb.ServerFrame(on_socket=pb.OnSocket()).SerializeToString()
 _RECORD_CAPACITY = 4096
 
 
@@ -49,7 +51,8 @@ class _Client:
     sock: socket.socket
     decoder: FrameDecoder = field(default_factory=FrameDecoder)
     held: dict[int, list[int]] = field(default_factory=dict)
-    greeted: bool = False
+    channel: ServerChannel | None = None
+    queue: deque[bytes] = field(default_factory=deque)  # for its ring
 
 
 class MiniMaster:
@@ -67,6 +70,10 @@ class MiniMaster:
         self.log: list[str] = []  # requests, as they came
         self.frozen_fetches = False  # fetches get their object and then nothing
         self.refuse: dict[str, pb.Failure] = {}
+        self.ring_bytes = 4096
+        self.channels = True  # clients that ask for a channel get one
+        self.content_type = "application/x-numbers"
+        self.by_socket = 0  # requests that came over the socket
         self.slow_fills = False  # streaming fetches are announced while they fill; ``grow`` fills them
         self._filling: list[tuple[_Client, int, int, int, bytes]] = []
         self._lock = threading.RLock()
@@ -165,6 +172,8 @@ class MiniMaster:
         self._thread = None
         for client in self._clients.values():
             client.sock.close()
+            if client.channel is not None:
+                client.channel.close()
         for sock in (self._listener, self._wake, self._stop):
             sock.close()
         self.arena.close()
@@ -182,6 +191,7 @@ class MiniMaster:
         selector = selectors.DefaultSelector()
         selector.register(self._listener, selectors.EVENT_READ)
         selector.register(self._wake, selectors.EVENT_READ)
+        self._selector = selector
         while True:
             for key, _ in selector.select():
                 if key.fileobj is self._wake:
@@ -193,34 +203,68 @@ class MiniMaster:
                     selector.register(sock, selectors.EVENT_READ)
                     continue
                 with self._lock:
-                    client = self._clients[key.fd]
-                    if not self._read(client):
-                        selector.unregister(client.sock)
-                        for request_id in list(client.held):
-                            self._release(client, request_id)
-                        del self._clients[key.fd]
-                        client.sock.close()
+                    client = key.data or self._clients[key.fd]
+                    if client.sock.fileno() >= 0 and not self._read(client, over_socket=key.data is None):
+                        self._drop(client)
 
-    def _read(self, client: _Client) -> bool:
+    def _drop(self, client: _Client) -> None:
+        for request_id in list(client.held):
+            self._release(client, request_id)
+        del self._clients[client.sock.fileno()]
+        self._selector.unregister(client.sock)
+        client.sock.close()
+        if client.channel is not None:
+            self._selector.unregister(client.channel)
+            client.channel.close()
+            client.channel = None  # and its memory with it
+
+    def _read(self, client: _Client, *, over_socket: bool) -> bool:
         try:
+            if not over_socket:
+                assert client.channel is not None
+                client.channel.drain()
+                self._take_from_ring(client)
+                self._fill_ring(client, client.channel)
+                return True
             data = receive(client.sock, deque())
+            for payload in client.decoder.feed(data):
+                self._take_from_ring(client)
+                self.by_socket += 1
+                self._handle(client, pb.ClientFrame.FromString(payload))
         except OSError:
             return False
-        for payload in client.decoder.feed(data):
-            try:
-                self._handle(client, pb.ClientFrame.FromString(payload))
-            except OSError:
-                return False
         return bool(data)
+
+    def _take_from_ring(self, client: _Client) -> None:
+        while client.channel is not None and (messages := client.channel.receive()):
+            for payload in messages:
+                self._handle(client, pb.ClientFrame.FromString(payload))
 
     # --- protocol ---
 
     def _send(self, client: _Client, request_id: int, fds: list[int] | None = None, **body: Message) -> None:
-        data = encode_frame(pb.ServerFrame(request_id=request_id, **body).SerializeToString())  # type: ignore[arg-type]
-        sent = send_with_descriptors(client.sock, data, fds or [])
-        client.sock.sendall(data[sent:])
-        for fd in fds or []:
-            os.close(fd)
+        payload = pb.ServerFrame(request_id=request_id, **body).SerializeToString()  # type: ignore[arg-type]
+        channel = client.channel
+        if channel is None or fds or len(payload) > channel.message_bytes_max:
+            data = encode_frame(payload)
+            try:
+                sent = send_with_descriptors(client.sock, data, fds or [])
+            finally:
+                for fd in fds or []:
+                    os.close(fd)
+            if sent < len(data):
+                client.sock.sendall(data[sent:])
+            payload = _ON_SOCKET
+        if channel is not None:
+            client.queue.append(payload)
+            self._fill_ring(client, channel)
+
+    def _fill_ring(self, client: _Client, channel: ServerChannel) -> None:
+        while client.queue and channel.send(client.queue[0]):
+            client.queue.popleft()
+        channel.flush()
+        if client.queue:
+            channel.want_room()
 
     def _fail(self, client: _Client, request_id: int, code: pb.Failure.Code, message: str) -> None:
         self._send(client, request_id, failure=pb.Failure(code=code, message=message))
@@ -240,9 +284,17 @@ class MiniMaster:
         welcome = pb.Welcome(
             protocol_version=1, arena_id=self.arena.arena_id, arena_bytes=self.arena.geometry.data_bytes,
             pin_bytes_max=self.pin_bytes_max, mappings_max=self.mappings_max, private_bytes_max=self.private_bytes_max,
-            block_bytes=BLOCK,
+            block_bytes=BLOCK, has_channel=hello.wants_channel and self.channels,
         )  # fmt: skip
+        if not welcome.has_channel:
+            self._send(client, request_id, fds, welcome=welcome)
+            return
+        channel = ServerChannel.create(ring_bytes=self.ring_bytes, client_waits="loop")
+        fds += [os.dup(fd) for fd in channel.descriptors]
+        channel.descriptors_sent()
         self._send(client, request_id, fds, welcome=welcome)
+        client.channel = channel
+        self._selector.register(channel, selectors.EVENT_READ, client)
 
     def _on_new_table(self, client: _Client, request_id: int, _: pb.NewTable) -> None:
         self._send(client, request_id, [self.arena.tables.create()[1]], table_granted=pb.TableGranted())
@@ -280,7 +332,7 @@ class MiniMaster:
             return None
         info = pb.ObjectInfo(
             content_id=found.content_id, size=len(found.data), block_bytes=BLOCK, version=f'"{found.version}"', last_modified=1.5,
-            content_type="application/x-numbers", tier=pb.TIER_ORIGIN,
+            content_type=self.content_type, tier=pb.TIER_ORIGIN,
         )  # fmt: skip
         info.user_metadata.add(name="colour", value="blue")
         digest = names.meta_digest(names.parse_name(name))

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aviary.cashy.v1 import control_pb2 as pb
-from cashy.client.session_core import Answer, SessionCore
+from cashy.client.session_core import CHANNEL_DESCRIPTORS, Answer, SessionCore
 from cashy.core import meta_record
 from cashy.errors import InternalError, InvalidRequest, OriginInvalid
 from shmipc.errors import HandshakeError
 from shmipc.limits import FRAME_BYTES_MAX
-from shmipc.wire import encode_frame
+from shmipc.wire import FrameDecoder, encode_frame
 
 
 def frame(request_id: int, **body: object) -> bytes:
@@ -116,6 +116,151 @@ def test_what_is_no_daemon_is_refused() -> None:
     refusal = pb.Failure(code=pb.Failure.INVALID_REQUEST, message="other version")
     with pytest.raises(InvalidRequest, match="other version"):
         core.feed(frame(1, failure=refusal), deque())
+
+
+# --- with a channel ---
+
+
+def with_channel() -> SessionCore:
+    core = SessionCore(can_pin=False, program="test", wants_channel=True)
+    core.hello()
+    fds = [descriptor() for _ in range(1 + CHANNEL_DESCRIPTORS)]
+    welcome = pb.Welcome(protocol_version=1, arena_id=7, has_channel=True)
+    (answer,) = core.feed(frame(1, welcome=welcome), deque(fds))
+    assert answer.descriptors == tuple(fds)
+    assert answer.channel_descriptors == CHANNEL_DESCRIPTORS
+    for fd in fds:
+        os.close(fd)
+    return core
+
+
+def message(request_id: int, **body: object) -> bytes:
+    return pb.ServerFrame(request_id=request_id, **body).SerializeToString()  # type: ignore[arg-type]
+
+
+ON_SOCKET = message(0, on_socket=pb.OnSocket())
+
+
+@given(
+    over_socket=st.lists(st.booleans(), min_size=1, max_size=12),
+    steps=st.lists(st.tuples(st.booleans(), st.integers(1, 60)), max_size=40),
+)
+def test_the_ring_has_the_order_whichever_way_is_read_first(
+    over_socket: list[bool], steps: list[tuple[bool, int]]
+) -> None:
+    core = with_channel()
+    fetch, _ = core.request(pb.Fetch(name="s3://b/k", block_count=20))
+    ring: list[bytes] = []
+    stream = b""
+    for number, is_over_socket in enumerate(over_socket):
+        answer = {"block_ready": pb.BlockReady(block=number, length=99)}
+        ring.append(ON_SOCKET if is_over_socket else message(fetch, **answer))
+        stream += frame(fetch, **answer) if is_over_socket else b""
+    got: list[Answer] = []
+    for reads_socket, count in [*steps, (False, len(ring)), (True, len(stream))]:
+        if reads_socket:
+            got += core.feed(stream[:count], deque())
+            stream = stream[count:]
+        else:
+            got += core.take(ring[:count])
+            ring = ring[count:]
+        numbers = [answer.body.block for answer in got if isinstance(answer.body, pb.BlockReady)]
+        assert numbers == list(range(len(numbers)))
+    assert len(got) == len(over_socket)
+
+
+def test_a_table_comes_over_the_socket_in_its_place_in_the_ring() -> None:
+    core = with_channel()
+    fd = descriptor()
+    received = deque([fd])
+    table, _ = core.request(pb.NewTable())
+    stat, _ = core.request(pb.Stat(name="s3://b/k"))
+    assert core.feed(frame(table, table_granted=pb.TableGranted()), received) == []
+    assert list(received) == [fd]
+    granted, info = core.take([ON_SOCKET, message(stat, object=pb.ObjectInfo())])
+    assert (granted.kind, granted.descriptors, info.kind) == ("table_granted", (fd,), "object")
+    os.close(fd)
+
+
+def test_what_does_not_belong_in_a_ring_is_refused() -> None:
+    core = with_channel()
+    request_id, _ = core.request(pb.NewTable())
+    cases = {
+        message(request_id, table_granted=pb.TableGranted()): "should bring 1 descriptors",
+        message(1, welcome=pb.Welcome(protocol_version=1)): "greeted twice",
+        b"": "kind that this client does not know",
+        b"\xff\xff\xff": "does not parse",
+    }
+    for data, problem in cases.items():
+        core = with_channel()
+        core.request(pb.NewTable())
+        with pytest.raises(HandshakeError, match=problem):
+            core.take([data])
+    core = with_channel()
+    core.take([ON_SOCKET])
+    with pytest.raises(HandshakeError, match="wrong place"):
+        core.feed(encode_frame(ON_SOCKET), deque())
+
+
+def test_a_channel_that_was_not_asked_for_is_refused() -> None:
+    core = SessionCore(can_pin=False, program="test")
+    core.hello()
+    with pytest.raises(HandshakeError, match="not asked for"):
+        core.feed(frame(1, welcome=pb.Welcome(protocol_version=1, has_channel=True)), deque())
+
+
+class Ring:
+    """A ring with room for so many frames."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.frames: list[bytes] = []
+
+    def put(self, payload: bytes) -> bool:
+        if len(self.frames) >= self.room:
+            return False
+        self.frames.append(payload)
+        return True
+
+
+@given(
+    rooms=st.lists(st.integers(0, 2), min_size=1, max_size=30),
+    releases=st.lists(st.integers(0, 29), unique=True),
+)
+def test_a_release_never_overtakes_its_fetch(rooms: list[int], releases: list[int]) -> None:
+    """The daemon empties the ring before it takes a frame of the socket; so only "ring after socket" is out of order."""
+    core = with_channel()
+    where: dict[int, str] = {}
+    sent: list[int] = []
+    for number, room in enumerate(rooms):
+        ring = Ring(room)
+        request_id, payload = core.request(pb.Fetch(name="s3://b/k", block_count=1))
+        frames = [(request_id, payload)]
+        sent.append(request_id)
+        if number in releases:
+            other = sent.pop(0)
+            frames.append((other, core.release(other)))
+        left = FrameDecoder().feed(core.unsent(frames, ring.put))
+        assert len(left) + len(ring.frames) == len(frames)
+        ways = {
+            "ring": map(pb.ClientFrame.FromString, ring.frames),
+            "socket": map(pb.ClientFrame.FromString, left),
+        }
+        releases_by: list[tuple[int, str]] = []
+        for way, sent_frames in ways.items():
+            for sent_frame in sent_frames:
+                if sent_frame.HasField("fetch"):
+                    where[sent_frame.request_id] = way
+                else:
+                    releases_by.append((sent_frame.request_id, way))
+        assert not [number for number, way in releases_by if (where[number], way) == ("socket", "ring")]
+
+
+def test_a_request_too_large_for_a_frame_is_refused_and_nothing_is_left_of_it() -> None:
+    core = with_channel()
+    with pytest.raises(HandshakeError, match="at most"):
+        core.request(pb.Prefetch(names=["x" * FRAME_BYTES_MAX]))
+    assert core.open_requests == []
 
 
 # --- the record ---

@@ -3,72 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import resource
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
-from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from tests.cashy.master.raw_client import Host, RawClient, host
 
-from aviary.cashy.v1.control_pb2 import ClientFrame, Failure, Fetch, Hello, Release, ServerFrame, Stat, Status
+from aviary.cashy.v1.control_pb2 import ClientFrame, Failure, Fetch, Release, Stat, Status
 from cashy.limits import PROTOCOL_VERSION
 from shmipc.layout import TABLE_BYTES
 from shmipc.limits import FRAME_BYTES_MAX
-from shmipc.wire import FrameDecoder, encode_frame, receive
+from shmipc.wire import encode_frame
 
 pytestmark = pytest.mark.system
-
-
-class RawClient:
-    """Frames over the socket, nothing else."""
-
-    def __init__(self, path: Path) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(20)
-        self.socket.connect(str(path))
-        self.decoder = FrameDecoder()
-        self.frames: deque[ServerFrame] = deque()
-        self.descriptors: deque[int] = deque()
-
-    def send(self, frame: ClientFrame) -> None:
-        self.socket.sendall(encode_frame(frame.SerializeToString()))
-
-    def next(self) -> ServerFrame:
-        while not self.frames:
-            data = receive(self.socket, self.descriptors)
-            if not data:
-                raise EOFError
-            self.frames.extend(ServerFrame.FromString(frame) for frame in self.decoder.feed(data))
-        return self.frames.popleft()
-
-    def hello(self, *, can_pin: bool = True, version: int = PROTOCOL_VERSION) -> ServerFrame:
-        self.send(
-            ClientFrame(request_id=1, hello=Hello(protocol_version=version, can_pin=can_pin, program="test"))
-        )
-        return self.next()
-
-    def counters(self) -> dict[str, int]:
-        self.send(ClientFrame(request_id=99, status=Status()))
-        return dict(self.next().status.counters)
-
-    def close(self) -> None:
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        self.socket.close()
-
-    def __enter__(self) -> RawClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def send_forever(sock: socket.socket, data: bytes) -> None:
@@ -78,35 +29,12 @@ def send_forever(sock: socket.socket, data: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, int]]:
-    """A host over a folder: (socket, folder, pid of the master)."""
-    folder = tmp_path_factory.mktemp("origin")
-    (folder / "b").mkdir()
-    (folder / "b" / "x").write_bytes(bytes(range(256)) * 1024)
-    config = tmp_path_factory.mktemp("config") / "cashy.toml"
-    path = config.parent / "cashy.sock"
-    config.write_text(
-        '[limits]\nclients_max = 50\nclient_requests_max = 20\n[memory]\nsize = "4MiB"\nblock_size = "64KiB"\n'
-    )
-    command = [
-        sys.executable, "-m", "cashy", "dev", "--config", str(config), "--origin", f"file={folder}", "--socket", str(path),
-        "--s3-workers", "0",
-    ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["ready"]
-        with RawClient(path) as client:
-            client.hello()
-            client.send(ClientFrame(request_id=2, status=Status()))
-            yield path, folder, client.next().status.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-        process.stdout.close()  # type: ignore[union-attr]
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    with host(tmp_path_factory.mktemp("host")) as running:
+        yield running
 
 
-def test_hello_brings_the_arena_and_a_locked_pin_table(dev: tuple[Path, Path, int]) -> None:
+def test_hello_brings_the_arena_and_a_locked_pin_table(dev: Host) -> None:
     with RawClient(dev[0]) as client:
         welcome = client.hello().welcome
         assert welcome.protocol_version == PROTOCOL_VERSION
@@ -117,13 +45,13 @@ def test_hello_brings_the_arena_and_a_locked_pin_table(dev: tuple[Path, Path, in
             os.write(arena, b"x")
 
 
-def test_a_client_that_cannot_pin_gets_no_table(dev: tuple[Path, Path, int]) -> None:
+def test_a_client_that_cannot_pin_gets_no_table(dev: Host) -> None:
     with RawClient(dev[0]) as client:
         client.hello(can_pin=False)
         assert len(client.descriptors) == 1
 
 
-def test_another_protocol_version_is_told_so(dev: tuple[Path, Path, int]) -> None:
+def test_another_protocol_version_is_told_so(dev: Host) -> None:
     with RawClient(dev[0]) as client:
         failure = client.hello(version=99).failure
         assert failure.code == Failure.INVALID_REQUEST
@@ -142,7 +70,7 @@ def test_another_protocol_version_is_told_so(dev: tuple[Path, Path, int]) -> Non
     ],
     ids=["http", "random", "oversize", "no-protobuf"],
 )
-def test_garbage_ends_that_connection_only(dev: tuple[Path, Path, int], garbage: bytes) -> None:
+def test_garbage_ends_that_connection_only(dev: Host, garbage: bytes) -> None:
     with RawClient(dev[0]) as good, RawClient(dev[0]) as bad:
         good.hello()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -153,7 +81,7 @@ def test_garbage_ends_that_connection_only(dev: tuple[Path, Path, int], garbage:
         assert good.counters()["clients"] >= 1
 
 
-def test_descriptors_from_a_client_are_refused_and_closed(dev: tuple[Path, Path, int]) -> None:
+def test_descriptors_from_a_client_are_refused_and_closed(dev: Host) -> None:
     with RawClient(dev[0]) as bad, RawClient(dev[0]) as good:
         good.hello()
         before = len(os.listdir(f"/proc/{dev[2]}/fd"))
@@ -164,14 +92,14 @@ def test_descriptors_from_a_client_are_refused_and_closed(dev: tuple[Path, Path,
         assert len(os.listdir(f"/proc/{dev[2]}/fd")) <= before
 
 
-def test_a_request_before_hello_is_a_protocol_error(dev: tuple[Path, Path, int]) -> None:
+def test_a_request_before_hello_is_a_protocol_error(dev: Host) -> None:
     with RawClient(dev[0]) as client:
         client.send(ClientFrame(request_id=5, stat=Stat(name="s3://b/x")))
         with pytest.raises((EOFError, ConnectionResetError)):
             client.next()
 
 
-def test_errors_name_what_was_wrong(dev: tuple[Path, Path, int]) -> None:
+def test_errors_name_what_was_wrong(dev: Host) -> None:
     cases = {
         "nonsense": Failure.INVALID_NAME,
         "file:///elsewhere/x": Failure.INVALID_NAME,
@@ -188,7 +116,7 @@ def test_errors_name_what_was_wrong(dev: tuple[Path, Path, int]) -> None:
             assert len(answer.failure.message) > 20
 
 
-def test_a_fetch_streams_object_blocks_done_and_holds_until_release(dev: tuple[Path, Path, int]) -> None:
+def test_a_fetch_streams_object_blocks_done_and_holds_until_release(dev: Host) -> None:
     with RawClient(dev[0]) as client:
         client.hello()
         client.send(ClientFrame(request_id=7, fetch=Fetch(name="s3://b/x", first_block=0, block_count=100)))
@@ -201,7 +129,7 @@ def test_a_fetch_streams_object_blocks_done_and_holds_until_release(dev: tuple[P
         assert [client.next().WhichOneof("body") for _ in range(2)] == ["object", "fetch_done"]
 
 
-def test_too_many_open_fetches_are_slowed_down(dev: tuple[Path, Path, int]) -> None:
+def test_too_many_open_fetches_are_slowed_down(dev: Host) -> None:
     with RawClient(dev[0]) as client:
         client.hello()
         for number in range(100, 121):
@@ -215,7 +143,7 @@ def test_too_many_open_fetches_are_slowed_down(dev: tuple[Path, Path, int]) -> N
         assert list(seen.values()).count("fetch_done") == 20
 
 
-def test_a_client_that_never_reads_is_dropped_and_others_are_served(dev: tuple[Path, Path, int]) -> None:
+def test_a_client_that_never_reads_is_dropped_and_others_are_served(dev: Host) -> None:
     with RawClient(dev[0]) as slow, RawClient(dev[0]) as good:
         slow.hello()
         good.hello()
@@ -226,7 +154,7 @@ def test_a_client_that_never_reads_is_dropped_and_others_are_served(dev: tuple[P
         assert good.counters()["clients_dropped"] >= 1
 
 
-def test_two_thousand_idle_connections_do_no_harm(dev: tuple[Path, Path, int]) -> None:
+def test_two_thousand_idle_connections_do_no_harm(dev: Host) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     idle = []
@@ -250,7 +178,7 @@ def test_two_thousand_idle_connections_do_no_harm(dev: tuple[Path, Path, int]) -
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_more_clients_than_allowed_are_refused_by_name(dev: tuple[Path, Path, int]) -> None:
+def test_more_clients_than_allowed_are_refused_by_name(dev: Host) -> None:
     with contextlib.ExitStack() as stack:
         answers = []
         for _ in range(52):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -18,10 +19,23 @@ from tests.cashy.s3.memory_session import MemorySession
 
 from cashy.s3.credentials import Credentials, Key
 from cashy.s3.main import open_listener, serve
+from cashy.s3.stores import Stores
 from cashy.s3.worker import Worker, WorkerOptions
+from cashy.s3.writing import Writing
+from cashy.settings import OriginSettings
 
 KEY = Key("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 NARROW_KEY = Key("AKIDNARROW", "narrow-secret", ("data-*",))
+WRITER_KEY = Key("AKIDWRITER", "writer-secret", rights=frozenset(("read", "write")))
+#: Another one at the store.
+NARROW_WRITER_KEY = Key(
+    "AKIDNARROWWRITER",
+    "narrow-writer-secret",
+    ("data-*",),
+    frozenset(("read", "write")),
+    "AKIDMAPPED",
+    "mapped-secret",
+)
 
 T = TypeVar("T")
 
@@ -29,10 +43,22 @@ T = TypeVar("T")
 class Running:
     """A worker that serves."""
 
-    def __init__(self, session: MemorySession, options: WorkerOptions, *, anonymous: bool) -> None:
+    def __init__(
+        self,
+        session: MemorySession,
+        options: WorkerOptions,
+        *,
+        anonymous: bool,
+        origins: Sequence[OriginSettings] = (),
+        writing: Writing | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.session = session
         self.worker: Worker | None = None
-        self._credentials = Credentials([KEY, NARROW_KEY], anonymous=anonymous)
+        self._credentials = Credentials([KEY, NARROW_KEY, WRITER_KEY, NARROW_WRITER_KEY], anonymous=anonymous)
+        self._origins = origins
+        self._writing = writing
+        self._tls = tls
         self._options = options
         self._address: Future[str] = Future()
         self._loop = uvloop.new_event_loop()
@@ -57,8 +83,12 @@ class Running:
 
     async def _serve(self) -> None:
         listener = open_listener("127.0.0.1", 0)
-        self.worker = Worker(self.session, self._credentials, self._options)
+        stores = Stores(self._origins, tls=self._tls)
+        self.worker = Worker(
+            self.session, self._credentials, self._options, stores=stores, writing=self._writing
+        )
         await serve(self.worker, [listener], ready=self._address.set_result, stop=self._stop, grace_s=2)
+        await stores.close()
 
     @property
     def counters(self) -> Counter[str]:
@@ -145,8 +175,23 @@ def start() -> Iterator[Start]:
     """Starts workers: ``start(session, anonymous=True, idle_timeout_s=…)``."""
     started: list[Running] = []
 
-    def do(session: MemorySession, *, anonymous: bool = True, **options: Any) -> Running:
-        running = Running(session, WorkerOptions(**options), anonymous=anonymous)
+    def do(
+        session: MemorySession,
+        *,
+        anonymous: bool = True,
+        origins: Sequence[OriginSettings] = (),
+        writing: Writing | None = None,
+        tls: ssl.SSLContext | None = None,
+        **options: Any,
+    ) -> Running:
+        running = Running(
+            session,
+            WorkerOptions(**options),
+            anonymous=anonymous,
+            origins=origins,
+            writing=writing,
+            tls=tls,
+        )
         started.append(running)
         running.start()
         return running

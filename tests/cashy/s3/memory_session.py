@@ -209,7 +209,7 @@ class MemorySession:
     def lookup(self, name: str) -> Meta | None:
         return self.metas.get(parse_name(name).url)
 
-    def pin(self, meta: Meta, index: int) -> MemoryPin | None:
+    def pin(self, meta: Meta, index: int, wanted_bytes: int | None = None) -> MemoryPin | None:
         slot = self.slots.get((meta.content_id, index))
         return None if slot is None or slot.watermark < len(slot.memory) else MemoryPin(slot)
 

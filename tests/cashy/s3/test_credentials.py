@@ -83,12 +83,17 @@ def test_a_file_of_a_user_or_group_is_taken(tmp_path: Path, mode: int) -> None:
     ("text", "line", "message"),
     [
         ('[key.A]\nsecret = "x"\nbucket = ["*"]\n', 3, 'unknown key "bucket"; did you mean "buckets"?'),
-        ('[key.A]\nsecret = "x"\nzzz = 1\n', 3, "known: secret, buckets, rights"),
+        ('[key.A]\nsecret = "x"\nzzz = 1\n', 3, "known: secret, buckets, rights, store_key, store_secret"),
         ('[keys.A]\nsecret = "x"\n', 1, 'unknown table "keys"; did you mean "key"?'),
         ('\n[key.A]\nrights = "read"\n', 2, "needs a secret"),
         ('[key.A]\nsecret = ""\n', 2, "needs a secret"),
         ('[key.A]\nsecret = "x"\nrights = "write"\n', 3, 'rights is "read" or "read-write"'),
         ('[key.A]\nsecret = "x"\nbuckets = "*"\n', 3, "buckets is a list"),
+        ('[key.A]\nsecret = "x"\nstore_key = "B"\n', 3, "go together"),
+        ('[key.A]\nsecret = "x"\nstore_secret = "topsecret"\n', 3, "go together"),
+        ('[key.A]\nsecret = "x"\nstore_key = "B"\nstore_secret = 5\n', 3, "go together"),
+        ('[key.A]\nsecret = "x"\nstore_key = "a/b"\nstore_secret = "topsecret"\n', 3, "visible ASCII"),
+        ('[key.A]\nsecret = "x"\nstore_key = "B"\nstore_secret = ""\n', 3, "not empty"),
         ('[key."a/b"]\nsecret = "x"\n', 1, "the id of a key"),
         ('[key.A]\nsecret = "x"\nsecret = "topsecret"\n', 3, "not valid TOML"),
         ("key = 5\n", 1, "one table per key"),
@@ -119,4 +124,22 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
 
 
 def test_a_secret_is_not_shown() -> None:
-    assert "s3cr3t" not in repr(Key("A", "s3cr3t"))
+    assert "s3cr3t" not in repr(Key("A", "s3cr3t", store_key="B", store_secret="other s3cr3t"))
+
+
+def test_who_a_key_is_at_the_store(tmp_path: Path) -> None:
+    text = GOOD + '[key.A]\nsecret = "x"\nstore_key = "B"\nstore_secret = "y"\n'
+    credentials = load_credentials(write(tmp_path, text))
+    assert credentials.at_store("A") == ("B", "y")
+    assert credentials.at_store("AKIDREAD") == ("AKIDREAD", "s3cr3t")
+    assert credentials.at_store(None) is None
+    assert credentials.at_store("AKIDNOBODY") is None
+
+
+def test_who_may_see_the_names_of_all_buckets(tmp_path: Path) -> None:
+    credentials = load_credentials(write(tmp_path, GOOD))
+    assert credentials.may_list_buckets("AKIDREAD")
+    assert not credentials.may_list_buckets("AKIDALL")  # of these, only those that its patterns allow
+    assert not credentials.may_list_buckets("AKIDNOBODY")
+    assert not credentials.may_list_buckets(None)
+    assert load_credentials(None, anonymous=True).may_list_buckets(None)

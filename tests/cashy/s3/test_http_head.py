@@ -153,13 +153,108 @@ def test_a_gets_body_is_hashed_and_dropped_up_to_a_limit(framing: str) -> None:
     assert reader.requests[0].body_sha256 is None
 
 
-@pytest.mark.parametrize(
-    "head", [b"PUT / HTTP/1.1\r\nHost: h\r\n", b"GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"]
-)
-def test_other_bodies_end_the_connection_before_they_are_read(head: bytes) -> None:
-    reader = read(head + b"Content-Length: 100\r\n\r\n")
+def test_a_get_that_expects_to_be_told_ends_the_connection() -> None:
+    reader = read(b"GET / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n")
     assert len(reader.requests) == 1
     assert not reader.requests[0].keep_alive
+    assert reader.is_over
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=60), max_size=5), st.booleans(), st.booleans(), st.integers(1, 50)
+)
+def test_other_bodies_come_while_they_are_fed(
+    parts: list[bytes], is_chunked: bool, closes: bool, step: int
+) -> None:
+    content = b"".join(parts)
+    head = b"PUT /b/k HTTP/1.1\r\nHost: h\r\n" + b"Connection: close\r\n" * closes
+    if is_chunked:
+        data = head + b"Transfer-Encoding: chunked\r\n\r\n"
+        data += b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    else:
+        data = head + b"Content-Length: %d\r\n\r\n" % len(content) + content
+    reader = read(data + SIMPLE, step)
+    request = reader.requests[0]
+    if is_chunked or content:
+        assert request.body is not None
+        assert request.body.take() == content
+        assert request.body.take() == b""
+        assert request.body.due == (None if is_chunked else 0)
+        assert request.body_sha256 is None
+    else:
+        assert request.body is None
+    assert request.is_read
+    assert request.keep_alive is not closes
+    assert len(reader.requests) == 1 + (not closes)
+    assert reader.is_over is closes
+
+
+def test_a_body_is_given_before_it_has_come() -> None:
+    reader = read(b"PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n1234")
+    (request,) = reader.requests
+    body = request.body
+    assert body is not None
+    assert reader.body is body
+    assert (body.waiting_bytes, body.due, body.is_complete, request.is_read) == (4, 6, False, False)
+    reader.feed(b"567890" + SIMPLE)
+    assert body.take() == b"1234567890"
+    assert (body.waiting_bytes, body.is_complete, request.is_read) == (0, True, True)
+    assert reader.body is None
+    assert len(reader.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 5\r\nContent-Length: 5\r\n",
+        b"Content-Length: 5, 5\r\n",
+        b"Content-Length: +5\r\n",
+        b"Content-Length: 0x5\r\n",
+        b"Content-Length: 5 5\r\n",
+        b"Content-Length: -1\r\n",
+        b"Content-Length: 99999999999999999999999\r\n",
+        b"Content-Length :5\r\n",
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Transfer-Encoding: identity\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        b"Transfer-Encoding: chunked\n\r\n",
+        b"Transfer-Encoding\r\n: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\n \r\n",
+    ],
+)
+def test_framings_that_two_readers_could_read_differently_are_refused(framing: bytes) -> None:
+    reader = read(b"PUT /b/k HTTP/1.1\r\nHost: h\r\n" + framing + b"\r\n5\r\nhello\r\n0\r\n\r\n" + SIMPLE)
+    assert reader.error is not None
+    assert reader.error.status == 400
+    assert not reader.requests
+
+
+def test_http_1_0_has_no_chunks() -> None:
+    assert error_code(b"PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n") == "BadRequest"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"zz\r\nhello\r\n",
+        b"-5\r\nhello\r\n",
+        b"0x5\r\nhello\r\n",
+        b"5\r\nhello!\r\n0\r\n\r\n",
+        b"5\nhello\n0\n\n",
+        b"5 \r\nhello\r\n",
+        b"ffffffffffffffffff\r\nhello\r\n",
+        b"5;" + b"a" * 100_000,
+        b"0\r\n" + b"a: b\r\n" * 100_000,
+    ],
+)
+def test_bad_chunks_of_a_body_are_refused(body: bytes) -> None:
+    reader = read(b"PUT /b/k HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + body + SIMPLE)
+    assert len(reader.requests) == 1
+    assert not reader.requests[0].is_read
+    assert reader.error is not None
     assert reader.is_over
 
 

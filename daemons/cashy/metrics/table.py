@@ -1,0 +1,313 @@
+"""Every metric of cashy's daemons: its name in Prometheus, what it means, and which counters it is made of.
+
+Law: a counter that is not in :data:`FAMILIES` is not exposed, and a test fails on it; nothing else lists metrics. The daemons count
+under names of their own (``blocks_filled``, ``origin.<name>.reads_total``); a source here says which of these become one family, and
+under which labels. In a source's name ``<word>`` stands for any text and becomes the label ``word``. Naming follows Prometheus: base
+units, ``_total`` for what only rises. Pure: it knows no daemon and not the client library of Prometheus.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+__all__ = ["FAMILIES", "INFO", "Daemon", "Family", "Kind", "Resolver", "Sample", "Source", "families_of"]
+
+Daemon = Literal["master", "s3"]
+Kind = Literal["counter", "gauge"]
+
+_PLACEHOLDER = re.compile(r"<(\w+)>")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A counter's name (with placeholders), the labels its value gets, and what one of it is in the family's unit."""
+
+    counter: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    scale: float = 1
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Matches the counters that this source stands for."""
+        pieces = _PLACEHOLDER.split(self.counter)  # text, word, text, word, …
+        parts = [f"(?P<{piece}>.+)" if odd % 2 else re.escape(piece) for odd, piece in enumerate(pieces)]
+        return re.compile("".join(parts), re.DOTALL)
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """Labels whose values stand in the counter's name."""
+        return tuple(_PLACEHOLDER.findall(self.counter))
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """All its labels, those of placeholders first."""
+        return (*self.placeholders, *self.labels)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric. ``sources`` empty: it is not made from counters."""
+
+    daemon: Daemon | Literal["both"]
+    name: str
+    kind: Kind
+    help_text: str
+    sources: tuple[Source, ...] = ()
+    other_labels: tuple[str, ...] = ()
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Labels of its samples, the same for all of them."""
+        return self.sources[0].label_names if self.sources else self.other_labels
+
+
+class Sample(NamedTuple):
+    """Where the value of one counter goes."""
+
+    family: Family
+    labels: tuple[str, ...]
+    scale: float
+
+
+def _master(name: str, kind: Kind, help_text: str, *sources: Source | str) -> Family:
+    return _family("master", name, kind, help_text, sources)
+
+
+def _s3(name: str, kind: Kind, help_text: str, *sources: Source | str) -> Family:
+    return _family("s3", name, kind, help_text, sources)
+
+
+def _family(
+    daemon: Daemon, name: str, kind: Kind, help_text: str, sources: tuple[Source | str, ...]
+) -> Family:
+    made = tuple(Source(source) if isinstance(source, str) else source for source in sources)
+    return Family(daemon, name, kind, help_text, made)
+
+
+def _by(label: str, **counters: str) -> tuple[Source, ...]:
+    """One family of several counters, told apart by a label: value = counter."""
+    return tuple(Source(counter, {label: value}) for value, counter in counters.items())
+
+
+#: Made by the exposition itself.
+INFO = Family(
+    "both", "cashy_info", "gauge", "Always 1; says which daemon this is.",
+    other_labels=("daemon", "version", "instance", "host"),
+)  # fmt: skip
+
+#: Made by prometheus_client's collector.
+_PROCESS: tuple[Family, ...] = (
+    Family("both", "process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds."),
+    Family("both", "process_resident_memory_bytes", "gauge", "Resident memory size in bytes; of the arena only what this process has touched."),
+    Family("both", "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes; the arena is part of it."),
+    Family("both", "process_start_time_seconds", "gauge", "Start time of the process since unix epoch in seconds."),
+    Family("both", "process_open_fds", "gauge", "Number of open file descriptors."),
+    Family("both", "process_max_fds", "gauge", "Maximum number of open file descriptors."),
+)  # fmt: skip
+
+_READS: tuple[Family, ...] = (
+    _master(
+        "cashy_blocks_total", "counter",
+        "Blocks by where they were found. memory: clients and S3 workers of this host found them in shared memory, asking nobody. "
+        "peer, origin: brought into this host's memory from another host or from the origin, for a reader or ahead of one.",
+        *_by("tier", memory="hits_memory", peer="blocks_from_peer", origin="blocks_from_origin"),
+    ),
+    _master(
+        "cashy_bytes_total", "counter", "Bytes in the same way; from memory, those that were asked for.",
+        *_by("tier", memory="hit_bytes_memory", peer="bytes_from_peer", origin="bytes_from_origin"),
+    ),
+    _master("cashy_peer_served_blocks_total", "counter", "Blocks that were sent to other hosts.", "peer_reads_served"),
+    _master("cashy_peer_served_bytes_total", "counter", "Bytes that were sent to other hosts.", "peer_bytes_served"),
+    _master("cashy_peer_served_heads_total", "counter", "Questions of other hosts for an object's metadata.", "peer_heads_served"),
+    _master("cashy_peer_reads_total", "counter", "Blocks asked of other hosts.", "peer_reads"),
+    _master("cashy_peer_reads_failed_total", "counter", "Of these, those that came not: somebody else was asked.", "peer_reads_failed"),
+    _master("cashy_peer_heads_total", "counter", "Questions to other hosts for an object's metadata.", "peer_heads"),
+    _master("cashy_peer_heads_failed_total", "counter", "Of these, those that another host did not answer.", "peer_heads_failed"),
+    _master("cashy_origin_block_reads_total", "counter", "Blocks asked of the origin.", "origin_reads"),
+    _master("cashy_origin_heads_total", "counter", "Questions to the origin for an object's metadata.", "origin_heads"),
+)  # fmt: skip
+
+_FILLS: tuple[Family, ...] = (
+    _master("cashy_fills_total", "counter", "Transfers of a block into memory that were begun.", "fills_started"),
+    _master("cashy_blocks_filled_total", "counter", "Blocks that arrived whole and verified, whatever they came from.", "blocks_filled"),
+    _master("cashy_bytes_filled_total", "counter", "Bytes of these.", "bytes_filled"),
+    _master("cashy_fills_joined_total", "counter", "Requests for a block that was on its way already.", "fills_joined"),
+    _master("cashy_fills_failed_total", "counter", "Transfers that failed for good: the readers got an error.", "fills_failed"),
+    _master("cashy_fills_expired_total", "counter", "Transfers given up after a silence that no source allows itself: a bug.", "fills_expired"),
+    _master("cashy_fills_cancelled_total", "counter", "Transfers ended because nobody waited for them any more.", "fills_cancelled"),
+    _master("cashy_fills_under_way", "gauge", "Transfers at present.", "fills_under_way"),
+    _master("cashy_fills_waiting", "gauge", "Transfers that wait for their turn.", "fills_waiting"),
+    _master("cashy_blocks_prefetched_total", "counter", "Blocks loaded before anybody waited for them.", "blocks_prefetched"),
+    _master("cashy_prefetches_failed_total", "counter", "Objects that a client wished for and that could not be loaded.", "prefetches_failed"),
+    _master("cashy_questions_joined_total", "counter", "Requests for metadata that was being asked for already.", "questions_joined"),
+    _master("cashy_versions_replaced_total", "counter", "Objects found to have another version than was known.", "versions_replaced"),
+    _master("cashy_metadata_not_kept_total", "counter", "Metadata for which no room could be made.", "metadata_not_kept"),
+)  # fmt: skip
+
+_MEMORY: tuple[Family, ...] = (
+    _master("cashy_arena_used_bytes", "gauge", "Shared memory that holds blocks and metadata, or is being filled.", "arena_used_bytes"),
+    _master("cashy_arena_free_bytes", "gauge", "Shared memory that is free; room is made when there is none.", "arena_free_bytes"),
+    _master("cashy_slots_in_use", "gauge", "Blocks and metadata records in memory.", "slots_in_use"),
+    _master("cashy_slots_retired", "gauge", "Outdated ones that a reader still holds.", "slots_retired"),
+    _master("cashy_slots_restored_total", "counter", "Slots taken over from this master's predecessor.", "slots_restored"),
+    _master("cashy_slots_evicted_total", "counter", "Slots emptied to make room.", "slots_evicted"),
+    _master("cashy_slots_spared_total", "counter", "Slots that would have been, had a reader not held them.", "slots_spared"),
+    _master("cashy_arena_full_total", "counter", "Requests refused because everything in memory was held or being filled.", "arena_full"),
+)  # fmt: skip
+
+_CLIENTS: tuple[Family, ...] = (
+    _master("cashy_clients", "gauge", "Connected clients, S3 workers included.", "clients"),
+    _master("cashy_clients_refused_total", "counter", "Clients that were not let in: too many, or of another version.", "clients_refused"),
+    _master("cashy_clients_dropped_total", "counter", "Clients cut off because they did not read their answers.", "clients_dropped"),
+    _master("cashy_protocol_errors_total", "counter", "Clients cut off because they broke the protocol.", "protocol_errors"),
+    _master("cashy_requests_failed_total", "counter", "Requests of clients that were answered with an error.", "requests_failed"),
+    _master("cashy_pin_tables", "gauge", "Pin tables: one per client that can hold blocks, and one more after each fork.", "pin_tables"),
+    _master("cashy_tables_retired_total", "counter", "Pin tables of clients that are gone.", "tables_retired"),
+    _master(
+        "cashy_loop_stall_max_seconds", "gauge", "Longest time by which the master's loop came late to a timer, since its start.",
+        Source("loop_stall_max_us", scale=1e-6),
+    ),
+)  # fmt: skip
+
+_ORIGINS: tuple[Family, ...] = (
+    _master("cashy_origin_reads_total", "counter", "Reads of blocks begun at this origin.", "origin.<origin>.reads_total"),
+    _master("cashy_origin_requests_for_metadata_total", "counter", "Reads of metadata begun at this origin.", "origin.<origin>.heads_total"),
+    _master("cashy_origin_received_bytes_total", "counter", "Bytes of objects received.", "origin.<origin>.bytes_total"),
+    _master("cashy_origin_timeouts_total", "counter", "Requests that took too long.", "origin.<origin>.timeouts_total"),
+    _master("cashy_origin_cancels_total", "counter", "Reads that were no longer wanted.", "origin.<origin>.cancels_total"),
+    _master("cashy_origin_queued", "gauge", "Requests that wait for a connection or a thread.", "origin.<origin>.queued"),
+    _master("cashy_origin_requests_total", "counter", "HTTP requests, retries included (S3).", "origin.<origin>.requests_total"),
+    _master("cashy_origin_retries_total", "counter", "HTTP requests sent again after a failure (S3).", "origin.<origin>.retries_total"),
+    _master("cashy_origin_connections_opened_total", "counter", "Connections made (S3).", "origin.<origin>.connections_opened_total"),
+    _master("cashy_origin_connect_failures_total", "counter", "Connections that could not be made (S3).", "origin.<origin>.connect_failures_total"),
+    _master(
+        "cashy_origin_cancelled_transfers_total", "counter", "Connections of reads no longer wanted (S3): drained and kept, or closed.",
+        *(Source(f"origin.<origin>.cancels_{how}_total", {"connection": how}) for how in ("drained", "closed")),
+    ),
+    _master("cashy_origin_credential_refreshes_total", "counter", "Renewals of credentials (S3).", "origin.<origin>.credential_refreshes_total"),
+    _master("cashy_origin_connections", "gauge", "Open connections (S3).", "origin.<origin>.connections"),
+    _master("cashy_origin_connections_idle", "gauge", "Of these, idle ones (S3).", "origin.<origin>.connections_idle"),
+    _master("cashy_origin_threads", "gauge", "Threads that read files (directory).", "origin.<origin>.threads"),
+    _master("cashy_origin_threads_busy", "gauge", "Of these, busy ones (directory).", "origin.<origin>.threads_busy"),
+    _master("cashy_origin_threads_stuck", "gauge", "Of these, those in a call that does not return (directory).", "origin.<origin>.threads_stuck"),
+    _master("cashy_origin_threads_stuck_total", "counter", "Times that a thread was found stuck (directory).", "origin.<origin>.threads_stuck_total"),
+)  # fmt: skip
+
+_PEERS: tuple[Family, ...] = (
+    _master("cashy_peer_link_up", "gauge", "Whether there is a connection to this host: 1 or 0.", "peer.<peer>.is_up"),
+    _master("cashy_peer_link_requests_under_way", "gauge", "Requests it has to answer.", "peer.<peer>.requests_under_way"),
+    _master("cashy_peer_link_requests_waiting", "gauge", "Requests that wait for the connection.", "peer.<peer>.requests_waiting"),
+    _master("cashy_peer_link_reads_total", "counter", "Blocks asked of it.", "peer.<peer>.reads_total"),
+    _master("cashy_peer_link_reads_failed_total", "counter", "Of these, those it did not deliver.", "peer.<peer>.reads_failed_total"),
+    _master("cashy_peer_link_reads_cancelled_total", "counter", "Of these, those no longer wanted.", "peer.<peer>.reads_cancelled_total"),
+    _master("cashy_peer_link_timeouts_total", "counter", "Of the failures, those for lack of time.", "peer.<peer>.timeouts_total"),
+    _master("cashy_peer_link_corrupt_reads_total", "counter", "Of the failures, those whose bytes did not fit their checksum.", "peer.<peer>.corrupt_reads_total"),
+    _master("cashy_peer_link_heads_total", "counter", "Questions for metadata.", "peer.<peer>.heads_total"),
+    _master("cashy_peer_link_received_bytes_total", "counter", "Bytes received from it, frames and all.", "peer.<peer>.bytes_received_total"),
+    _master("cashy_peer_link_connects_total", "counter", "Connections that were made.", "peer.<peer>.connects_total"),
+    _master("cashy_peer_link_connect_failures_total", "counter", "Connections that were not.", "peer.<peer>.connect_failures_total"),
+    _master("cashy_peer_link_refused_total", "counter", "Of these, those it refused, or we.", "peer.<peer>.refused_total"),
+    _master("cashy_peer_link_connections_lost_total", "counter", "Connections that broke.", "peer.<peer>.connections_lost_total"),
+    _master("cashy_peer_link_protocol_errors_total", "counter", "Connections on which it broke the protocol.", "peer.<peer>.protocol_errors_total"),
+)  # fmt: skip
+
+_PEER_SERVER: tuple[Family, ...] = (
+    _master("cashy_peer_server_connections", "gauge", "Connections of other hosts.", "peer_server.connections"),
+    _master("cashy_peer_server_greetings_under_way", "gauge", "Connections that have not yet shown who they are.", "peer_server.greetings_under_way"),
+    _master("cashy_peer_server_requests_under_way", "gauge", "Requests of other hosts at present.", "peer_server.requests_under_way"),
+    _master("cashy_peer_server_checksummed_ranges", "gauge", "Blocks whose checksums are remembered.", "peer_server.checksummed_ranges"),
+    _master("cashy_peer_server_accepted_total", "counter", "Connections accepted, whoever made them.", "peer_server.accepted_total"),
+    _master("cashy_peer_server_turned_away_total", "counter", "Connections closed at once, there being too many.", "peer_server.turned_away_total"),
+    _master("cashy_peer_server_greeted_total", "counter", "Connections that showed who they are and were let in.", "peer_server.greeted_total"),
+    _master("cashy_peer_server_refused_total", "counter", "Connections that were not let in.", "peer_server.refused_total"),
+    _master("cashy_peer_server_refusals_total", "counter", "The same, by reason.", "peer_server.refused_<reason>_total"),
+    _master("cashy_peer_server_reads_total", "counter", "Blocks that other hosts asked for.", "peer_server.reads_total"),
+    _master(
+        "cashy_peer_server_reads_ended_total", "counter", "The same, by how they ended.",
+        *(Source(f"peer_server.reads_{how}_total", {"outcome": how}) for how in ("completed", "cancelled", "failed")),
+    ),
+    _master("cashy_peer_server_heads_total", "counter", "Questions of other hosts for metadata.", "peer_server.heads_total"),
+    _master("cashy_peer_server_slow_downs_total", "counter", "Requests refused because a connection had too many.", "peer_server.slow_downs_total"),
+    _master("cashy_peer_server_received_bytes_total", "counter", "Bytes received, frames and all.", "peer_server.bytes_received_total"),
+    _master("cashy_peer_server_sent_bytes_total", "counter", "Bytes sent, frames and all.", "peer_server.bytes_sent_total"),
+    _master("cashy_peer_server_protocol_errors_total", "counter", "Connections that broke the protocol.", "peer_server.protocol_errors_total"),
+    _master("cashy_peer_server_stalled_receivers_total", "counter", "Connections that did not read.", "peer_server.stalled_receivers_total"),
+    _master("cashy_peer_server_silent_clients_total", "counter", "Connections that said nothing.", "peer_server.silent_clients_total"),
+)  # fmt: skip
+
+_S3: tuple[Family, ...] = (
+    _s3("cashy_s3_requests_total", "counter", "Requests received.", "requests_total"),
+    _s3("cashy_s3_hits_total", "counter", "Requests answered at once, out of one block in shared memory.", "hits_total"),
+    _s3("cashy_s3_misses_total", "counter", "Questions to the master, for metadata or a block.", "misses_total"),
+    _s3("cashy_s3_sent_bytes_total", "counter", "Bytes of objects handed to connections.", "bytes_sent_total"),
+    _s3("cashy_s3_errors_total", "counter", "Error answers, by S3's code.", "errors_<code>"),
+    _s3("cashy_s3_bodies_cut_off_total", "counter", "Answers cut off because they failed after their head was sent.", "bodies_cut_off_total"),
+    _s3("cashy_s3_connections", "gauge", "Open connections.", "connections"),
+    _s3("cashy_s3_connections_total", "counter", "Connections that were made.", "connections_total"),
+    _s3("cashy_s3_connections_refused_total", "counter", "Connections over the limit, or during the stop.", "connections_refused_total"),
+    _s3(
+        "cashy_s3_timeouts_total", "counter",
+        "Connections closed for slowness: sending a request's head or body, between requests, or taking an answer.",
+        *_by("phase", head="timeouts_head_total", body="timeouts_body_total", idle="timeouts_idle_total", send="timeouts_send_total"),
+    ),
+    _s3("cashy_s3_proxied_total", "counter", "Requests passed on to a store.", "proxied_total"),
+    _s3(
+        "cashy_s3_proxied_bytes_total", "counter", "Bytes of bodies passed on to stores and back.",
+        *_by("direction", to_store="proxied_bytes_received_total", to_client="proxied_bytes_sent_total"),
+    ),
+    _s3("cashy_s3_store_links", "gauge", "Connections to stores, for requests that are passed on.", "store_links"),
+)  # fmt: skip
+
+#: All metrics, in the order of the documentation.
+FAMILIES: tuple[Family, ...] = (
+    INFO,
+    *_PROCESS,
+    *_READS,
+    *_FILLS,
+    *_MEMORY,
+    *_CLIENTS,
+    *_ORIGINS,
+    *_PEERS,
+    *_PEER_SERVER,
+    *_S3,
+)
+
+
+def families_of(daemon: Daemon) -> tuple[Family, ...]:
+    """What one daemon exposes."""
+    return tuple(family for family in FAMILIES if family.daemon in (daemon, "both"))
+
+
+class Resolver:
+    """Says for each counter of a daemon where it goes; remembers it, since names repeat with every snapshot."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._known: dict[str, Sample | None] = {}
+        self._plain: dict[str, tuple[Family, Source]] = {}
+        self._patterns: list[tuple[Family, Source]] = []
+        for family in families_of(daemon):
+            for source in family.sources:
+                if source.placeholders:
+                    self._patterns.append((family, source))
+                else:
+                    self._plain[source.counter] = family, source
+
+    def find(self, counter: str) -> Sample | None:
+        """Where it goes; None: it is in no table."""
+        if counter not in self._known:
+            self._known[counter] = self._resolve(counter)
+        return self._known[counter]
+
+    def _resolve(self, counter: str) -> Sample | None:
+        if counter in self._plain:
+            family, source = self._plain[counter]
+            return Sample(family, tuple(source.labels.values()), source.scale)
+        for family, source in self._patterns:
+            match = source.pattern.fullmatch(counter)
+            if match is not None:
+                return Sample(family, (*match.groups(), *source.labels.values()), source.scale)
+        return None

@@ -1,0 +1,313 @@
+"""One other host, as this one reads from it: a connection kept up in the background, and the requests on it.
+
+A host that cannot be reached costs nobody anything: reads of it fail at once (so the next host, or the origin, is asked), and it is tried
+again behind their backs, ever more rarely. Only while the first attempt of a series is under way do reads wait for it, each until its own
+deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+from cashy.core.peer_frames import Kind, PeerError, PeerProtocolError
+from cashy.core.peer_greeting import GreetingRefused, PeerIdentity
+from cashy.errors import CashyError
+from cashy.peer.errors import PeerBusy, PeerCorrupt, PeerTimeout, PeerUnavailable
+from cashy.peer.frame_socket import prepare_socket
+from cashy.peer.limits import (
+    BACKOFF_FIRST_S,
+    BACKOFF_MAX_S,
+    CONNECT_S_MAX,
+    GREETING_S_MAX,
+    IDLE_PING_S,
+    STABLE_S,
+    SWEEP_S,
+    WAITING_MAX,
+)
+from cashy.peer.link import PeerLink, Request
+from cashy.peer.messages import head_request_payload, parse_meta, status_request_payload
+from cashy.peer.requests import Question, Reading
+from cashy.peer.service import HeadAnswer, PeerRead
+
+__all__ = ["Peer"]
+
+_COUNTED = (
+    "bytes_received_total", "connects_total", "connect_failures_total", "connections_lost_total", "corrupt_reads_total", "heads_total",
+    "protocol_errors_total", "reads_cancelled_total", "reads_failed_total", "reads_total", "refused_total", "timeouts_total",
+)  # fmt: skip
+
+
+class Peer:
+    """One other host. All methods are to be called on the loop's thread; ``start`` takes the running loop.
+
+    ``jitter`` gives numbers in [0, 1): how long to wait before the next attempt, between half of the backoff and all of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: tuple[str, int],
+        *,
+        identity: PeerIdentity,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.name = name
+        self.address = address
+        #: Why there is no connection, for status output; "" while there is one.
+        self.last_error = "not started"
+        self._identity = identity
+        self._jitter = jitter
+        self._counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
+        self._link: PeerLink | None = None  # greeted
+        self._greeting_link: PeerLink | None = None
+        self._link_ended = asyncio.Event()
+        self._failures = 0
+        self._waiting: deque[Request] = deque()
+        self._keeper: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_is_idle = False
+        self._timer_due = 0.0
+        self._is_closed = False
+
+    # ------------------------------------------------------------ state
+
+    def start(self) -> None:
+        """Begins to connect, and keeps trying until ``close``."""
+        self.last_error = "is being connected to"
+        self._keeper = asyncio.get_running_loop().create_task(
+            self._keep_connected(), name=f"peer {self.name}"
+        )
+        self._arm(is_idle=True)
+
+    @property
+    def is_up(self) -> bool:
+        """Greeted, and not silent."""
+        return self._link is not None
+
+    def is_worth_trying(self) -> bool:
+        """Up, or being connected to without having failed just now: False means that a read would fail at once (so ask the next host)."""
+        return self._link is not None or (
+            self._failures == 0 and self._keeper is not None and not self._is_closed
+        )
+
+    def counters(self) -> dict[str, int]:
+        """Figures by name: totals since the start (``…_total``) and present levels."""
+        link = self._link
+        received = link.socket.bytes_in if link is not None else 0
+        return {
+            **self._counts,
+            "bytes_received_total": self._counts["bytes_received_total"] + received,
+            "is_up": int(link is not None),
+            "requests_under_way": link.requests_under_way if link is not None else 0,
+            "requests_waiting": len(self._waiting),
+        }
+
+    # ------------------------------------------------------------ requests
+
+    def begin_read_block(self, read: PeerRead) -> None:
+        """As :meth:`cashy.origin.base.Origin.begin_read_block`: never raises, and never calls back before it has returned.
+
+        ``on_done`` comes once, unless the read is cancelled; ``detached`` always comes before it. Errors: ``PeerUnavailable``, ``PeerTimeout``,
+        ``PeerProtocolError``, ``PeerBusy`` (all ``PeerError``: ask the next host), ``TooLarge`` for names the protocol does not take, and what the
+        host answered (``NoSuchObject``, ``VersionChanged``, ``OriginUnavailable``, ``SlowDown``, ``ArenaFull`` …).
+        """
+        self._counts["reads_total"] += 1
+        reading = Reading(read, self.name, time.monotonic() + read.deadline_s, self._read_over)
+        read.state = reading
+        self._submit(reading)
+
+    def cancel_read_block(self, read: PeerRead) -> None:
+        """As :meth:`cashy.origin.base.Origin.cancel_read_block`; ``detached`` (if begun) comes from inside this call."""
+        reading = read.state
+        if not isinstance(reading, Reading) or reading.is_over:
+            return
+        self._counts["reads_cancelled_total"] += 1
+        self._give_up(reading)
+        reading.dropped()
+
+    async def head(
+        self, origin: str, url: str, bucket: str, key: str, *, revalidate: bool, deadline_s: float
+    ) -> HeadAnswer:
+        """The object's metadata as that host knows it; raises a CashyError."""
+        self._counts["heads_total"] += 1
+
+        def payload(left_s: float) -> bytes:
+            return head_request_payload(origin, url, bucket, key, revalidate, left_s)
+
+        return parse_meta(await self._ask(Kind.HEAD, payload, deadline_s))
+
+    async def status(self, deadline_s: float) -> bytes:
+        """That host's serialised StatusReport; raises a CashyError."""
+        return await self._ask(Kind.STATUS, status_request_payload, deadline_s)
+
+    async def close(self) -> None:
+        """Ends the connection; reads under way end with PeerUnavailable, later ones too."""
+        self._is_closed = True
+        self.last_error = "closed"
+        if self._timer is not None:
+            self._timer.cancel()
+        for link in (self._greeting_link, self._link):
+            if link is not None:
+                link.close(PeerUnavailable("this host is shutting down"))
+        self._fail_waiting()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+
+    async def _ask(self, kind: Kind, payload: Callable[[float], bytes], deadline_s: float) -> bytes:
+        question = Question(kind, payload, self.name, time.monotonic() + deadline_s)
+        self._submit(question)
+        try:
+            return await question.answer
+        finally:
+            if not question.is_over:
+                self._give_up(question)
+                question.is_over = True
+
+    def _submit(self, request: Request) -> None:
+        error: CashyError
+        if self._link is not None:
+            try:
+                self._link.send(request, time.monotonic())
+                self._arm(is_idle=False)
+                return
+            except CashyError as refusal:
+                error = refusal
+        elif not self.is_worth_trying():
+            error = self._down()
+        elif len(self._waiting) < WAITING_MAX:
+            self._waiting.append(request)
+            self._arm(is_idle=False)
+            return
+        else:
+            error = PeerBusy(f"{WAITING_MAX} requests wait for host {self.name!r} already: try again later")
+        asyncio.get_running_loop().call_soon(request.fail, error)
+
+    def _give_up(self, request: Request) -> None:
+        if request.link is not None:
+            request.link.give_up(request)
+        elif request in self._waiting:
+            self._waiting.remove(request)
+
+    def _read_over(self, error: CashyError | None) -> None:
+        if error is not None:
+            self._counts["reads_failed_total"] += 1
+            self._counts["timeouts_total"] += isinstance(error, PeerTimeout)
+            self._counts["corrupt_reads_total"] += isinstance(error, PeerCorrupt)
+
+    def _down(self) -> PeerUnavailable:
+        return PeerUnavailable(f"host {self.name!r} is down: {self.last_error}")
+
+    # ------------------------------------------------------------ the connection
+
+    async def _keep_connected(self) -> None:
+        while not self._is_closed:
+            connected_at = time.monotonic()
+            try:
+                await self._connect()
+            except (OSError, PeerError, TimeoutError, UnicodeError) as error:  # the last: a name that is none
+                self._connecting_failed(error)
+            else:
+                await self._link_ended.wait()
+                if time.monotonic() - connected_at >= STABLE_S:
+                    self._failures = 0
+                    continue
+                self._failures += 1
+                self._fail_waiting()
+            await asyncio.sleep(self._backoff_s())
+
+    def _backoff_s(self) -> float:
+        longest: float = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 16))
+        return longest * (1 + self._jitter()) / 2
+
+    async def _connect(self) -> None:
+        """Connects and greets."""
+        async with asyncio.timeout(CONNECT_S_MAX):
+            sock = await self._open()
+        link = self._greeting_link = PeerLink(sock, self._identity, self.name, self._link_lost)
+        self._link_ended.clear()
+        try:
+            async with asyncio.timeout(GREETING_S_MAX):
+                await link.greeted
+        except TimeoutError:
+            link.close(PeerUnavailable(f"no greeting within {GREETING_S_MAX:g} s"))
+            raise
+        finally:
+            self._greeting_link = None
+        self._counts["connects_total"] += 1
+        if link.is_up:
+            self._take_up(link)
+
+    async def _open(self) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        host, port = self.address
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            prepare_socket(sock)
+            await loop.sock_connect(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _take_up(self, link: PeerLink) -> None:
+        self._link = link
+        self.last_error = ""
+        waiting, self._waiting = self._waiting, deque()
+        for request in waiting:
+            self._submit(request)
+
+    def _connecting_failed(self, error: Exception) -> None:
+        self._failures += 1
+        self._counts["connect_failures_total"] += 1
+        self._counts["refused_total"] += isinstance(error, GreetingRefused)
+        self.last_error = str(error) or f"no connection within {CONNECT_S_MAX:g} s"
+        self._fail_waiting()
+
+    def _fail_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for request in waiting:
+            request.fail(self._down())
+
+    def _link_lost(self, link: PeerLink, error: PeerError) -> None:
+        """The link's socket is closed; what is under way on it fails when this has returned."""
+        self._counts["protocol_errors_total"] += isinstance(error, PeerProtocolError)
+        self._counts["bytes_received_total"] += link.socket.bytes_in
+        self._link_ended.set()
+        if self._link is link:
+            self._link = None
+            self._counts["connections_lost_total"] += 1
+            self.last_error = error.message
+
+    # ------------------------------------------------------------ time
+
+    def _arm(self, *, is_idle: bool) -> None:
+        """Sets the timer; one that is set for an idle connection is brought forward when something is awaited."""
+        if self._timer is not None:
+            if is_idle or not self._timer_is_idle:
+                return
+            self._timer.cancel()
+        self._timer_is_idle = is_idle
+        delay_s = IDLE_PING_S / 2 if is_idle else SWEEP_S
+        self._timer_due = time.monotonic() + delay_s
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._sweep)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = time.monotonic()
+        for request in [request for request in self._waiting if request.deadline_at <= now]:
+            self._waiting.remove(request)
+            request.fail(PeerTimeout(f"host {self.name!r} could not be connected to by the deadline"))
+        link = self._link
+        if link is not None:
+            link.sweep(now, is_late=now - self._timer_due > SWEEP_S)
+        if not self._is_closed:
+            is_idle = not self._waiting and (link is None or link.is_quiet)
+            self._arm(is_idle=is_idle)

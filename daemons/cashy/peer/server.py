@@ -1,0 +1,186 @@
+"""The peer endpoint: accepts other hosts' connections and keeps them, and strangers', within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Collection
+
+from aviary.cashy.v1.peer_pb2 import PeerRefusal
+from cashy.core.peer_greeting import GreetingRefused, PeerIdentity
+from cashy.limits import ACCEPT_PAUSE_S
+from cashy.peer.frame_socket import prepare_socket
+from cashy.peer.limits import (
+    ACCEPTS_PER_TURN,
+    CONNECTIONS_MAX,
+    CONNECTIONS_PER_HOST_MAX,
+    GREETINGS_MAX,
+    LISTEN_BACKLOG,
+    SWEEP_S,
+)
+from cashy.peer.replies import ChecksumMemory
+from cashy.peer.service import PeerService
+from cashy.peer.serving import ServedPeer
+
+__all__ = ["PeerServer"]
+
+_REASONS = tuple(name.lower() for name in PeerRefusal.Reason.keys()[1:])
+
+_COUNTED = (
+    "accepted_total", "bytes_received_total", "bytes_sent_total", "greeted_total", "heads_total", "protocol_errors_total", "reads_cancelled_total",
+    "reads_completed_total", "reads_failed_total", "reads_total", "refused_total", *(f"refused_{reason}_total" for reason in _REASONS),
+    "silent_clients_total", "slow_downs_total", "stalled_receivers_total", "turned_away_total",
+)  # fmt: skip
+
+
+class PeerServer:
+    """The peer endpoint. ``hosts``: names of the hosts that may connect (this one's own among them does not matter)."""
+
+    def __init__(self, service: PeerService, *, identity: PeerIdentity, hosts: Collection[str]) -> None:
+        self.service = service
+        self.identity = identity
+        self.hosts = frozenset(hosts) - {identity.host}
+        self.checksums = ChecksumMemory()
+        self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
+        self._greeting: set[ServedPeer] = set()
+        self._greeted: dict[str, deque[ServedPeer]] = {}
+        self._greeted_count = 0
+        self._listener: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._swept_at = 0.0
+
+    # ------------------------------------------------------------ the owner's side
+
+    def listen(self, host: str, port: int) -> None:
+        """Binds (SO_REUSEADDR, SO_REUSEPORT) and accepts on the running loop; raises OSError."""
+        assert self._listener is None
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listener.setblocking(False)
+            listener.bind(address)
+            listener.listen(LISTEN_BACKLOG)
+        except BaseException:
+            listener.close()
+            raise
+        self._listener = listener
+        asyncio.get_running_loop().add_reader(listener, self._acceptable)
+        self._arm()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens (the port as bound)."""
+        assert self._listener is not None
+        host, port = self._listener.getsockname()[:2]
+        return host, port
+
+    def counters(self) -> dict[str, int]:
+        """Figures by name: totals since the start (``…_total``) and present levels."""
+        connections = self._connections()
+        figures = dict(self.counts)
+        figures["bytes_sent_total"] += sum(connection.socket.bytes_out for connection in connections)
+        figures["bytes_received_total"] += sum(connection.socket.bytes_in for connection in connections)
+        return figures | {
+            "checksummed_ranges": len(self.checksums),
+            "connections": self._greeted_count,
+            "greetings_under_way": len(self._greeting),
+            "requests_under_way": sum(connection.requests_under_way for connection in connections),
+        }
+
+    async def close(self) -> None:
+        """Stops listening and ends all connections; every ``when_gone`` and ``on_cancel`` has been called when it returns."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._listener is not None:
+            loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+        for connection in self._connections():
+            connection.close("this host is shutting down")
+        await asyncio.sleep(0)  # what was promised for later
+
+    # ------------------------------------------------------------ connections
+
+    def _connections(self) -> list[ServedPeer]:
+        return [*self._greeting, *(one for each in self._greeted.values() for one in each)]
+
+    def _acceptable(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            if self._listener is None:
+                return
+            try:
+                sock, _address = self._listener.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._pause()
+                return  # nobody is there, or has gone again
+            self._accepted(sock)
+
+    def _accepted(self, sock: socket.socket) -> None:
+        self.counts["accepted_total"] += 1
+        if len(self._greeting) >= GREETINGS_MAX:
+            self.counts["turned_away_total"] += 1
+            sock.close()
+            return
+        try:
+            prepare_socket(sock)
+        except OSError:  # reset already
+            sock.close()
+            return
+        self._greeting.add(ServedPeer(sock, self))
+
+    def _pause(self) -> None:
+        """No descriptors are left; trying again at once would only burn time."""
+        loop = asyncio.get_running_loop()
+        assert self._listener is not None
+        loop.remove_reader(self._listener)
+        loop.call_later(ACCEPT_PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._acceptable)
+
+    def greeted(self, connection: ServedPeer) -> None:
+        """A connection has proved who it is. A host's oldest one gives way: the host would not connect anew if it still used that."""
+        self._greeting.discard(connection)
+        self.counts["greeted_total"] += 1
+        own = self._greeted.setdefault(connection.host, deque())
+        own.append(connection)
+        self._greeted_count += 1
+        if len(own) > CONNECTIONS_PER_HOST_MAX:
+            own[0].close("the host has made newer connections")
+        if self._greeted_count > CONNECTIONS_MAX:
+            connection.refuse(
+                GreetingRefused(PeerRefusal.TOO_MANY, f"{CONNECTIONS_MAX} hosts are connected already")
+            )
+
+    def gone(self, connection: ServedPeer) -> None:
+        """A connection is closed."""
+        self._greeting.discard(connection)
+        own = self._greeted.get(connection.host)
+        if own is not None and connection in own:
+            own.remove(connection)
+            self._greeted_count -= 1
+            if not own:
+                del self._greeted[connection.host]
+
+    # ------------------------------------------------------------ time
+
+    def _arm(self) -> None:
+        self._swept_at = time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        is_late = now - self._swept_at > 2 * SWEEP_S
+        for connection in self._connections():
+            connection.sweep(now, is_late)
+        self._arm()

@@ -1,0 +1,141 @@
+"""What one host asks of another, and what a host does for others: the types on both sides of the peer protocol.
+
+Law. Types and their guarantees only: no I/O, no loop, no frames. The server (:mod:`cashy.peer.server`) turns frames into
+:class:`ReadRequest` and :class:`HeadRequest` and gives them to a :class:`PeerService`; the service answers through a :class:`BlockReply`
+that the server made. Where the bytes lie, and how they come there, is the service's business; when they leave, the server's.
+
+A reply instead of a coroutine per block, for the reason given in :mod:`cashy.origin.base`: bytes are sent on while they arrive, and the
+block's memory must stay put exactly as long as something may still be sent from it (``when_gone``), whatever becomes of the request.
+
+All calls, in both directions, are made on the thread of the one event loop the server belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+from cashy.errors import CashyError
+from cashy.origin.base import BlockRead, ObjectMeta
+
+__all__ = ["BlockReply", "HeadAnswer", "HeadRequest", "PeerRead", "PeerService", "ReadRequest"]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class PeerRead(BlockRead):
+    """One read from another host: a :class:`~cashy.origin.base.BlockRead` with what that host must know to find the object.
+
+    ``origin`` is the origin's name in the settings (the same on all hosts), ``url`` the object's full name as users write it; ``offset`` may lie
+    inside a block (a resumed read). ``deadline_s`` counts from ``begin_read_block``; when it has passed the read ends with ``PeerTimeout``.
+    ``size_bytes`` is the object's size if known. ``fresh_for_s`` is an *answer*: set before ``sink.begin``, it says for how long the asked host
+    holds the version to be current.
+    """
+
+    origin: str
+    url: str
+    deadline_s: float
+    size_bytes: int | None = None
+    fresh_for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """Another host wants bytes ``[offset, offset + length)`` of an object, or up to its end if that comes sooner.
+
+    ``length`` is 1 to the cluster's block size. ``version`` None: whatever version there is. ``peer`` is the asking host's name, proved at the
+    greeting. ``deadline_s``: seconds from now after which nobody wants the answer.
+    """
+
+    peer: str
+    origin: str
+    bucket: str
+    key: str
+    url: str
+    offset: int
+    length: int
+    version: str | None
+    size_bytes: int | None
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRequest:
+    """Another host wants an object's metadata; with ``revalidate`` as its origin gives them now."""
+
+    peer: str
+    origin: str
+    bucket: str
+    key: str
+    url: str
+    revalidate: bool
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeadAnswer:
+    """An object's metadata, and for how many seconds more they are held to be current."""
+
+    meta: ObjectMeta
+    fresh_for_s: float
+
+
+class BlockReply(Protocol):
+    """The answer to one read, made by the server. The service calls ``begin advance* ``, or ``fail`` at any time instead of going on.
+
+    None of these calls calls back from inside, blocks or raises for what the *other host* did: once the reply ``is_gone`` they do nothing.
+    """
+
+    on_cancel: Callable[[], None] | None
+    """Set by the service: called at most once, when nobody wants the answer any more (cancelled, connection lost, deadline passed, or the
+    receiver does not read). Not called after the answer is complete or failed."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Complete, failed or cancelled: nothing more will be sent."""
+        ...
+
+    def begin(
+        self,
+        meta: ObjectMeta,
+        length: int,
+        fresh_for_s: float,
+        buffer: memoryview,
+        available: int,
+        when_gone: Callable[[], None],
+        known_as: Hashable = None,
+    ) -> None:
+        """Starts the answer: ``length`` bytes will come (0 at or beyond the object's end), of version ``meta.version``.
+
+        ``buffer`` holds the asked range, ``length`` bytes, readable while ``when_gone`` has not been called; the first ``available`` of them may
+        be sent now. ``when_gone`` is called exactly once, when the server will not touch ``buffer`` again: all is sent, or the reply is gone
+        (also if it was gone before ``begin``); never from inside ``begin``.
+
+        ``known_as`` names the bytes of the whole block for ever (slot and generation, say): whoever reads the same range again is spared
+        its checksums.
+        """
+        ...
+
+    def advance(self, available: int) -> None:
+        """The first ``available`` bytes of the buffer may be sent; never falls."""
+        ...
+
+    def fail(self, error: CashyError) -> None:
+        """Ends the answer, begun or not: the other host gets the error's code and message. ``when_gone`` comes if ``begin`` was called."""
+        ...
+
+
+class PeerService(Protocol):
+    """What the host does for its peers; the master's side of the server."""
+
+    def read(self, request: ReadRequest, reply: BlockReply) -> None:
+        """Answers a read, now or later, through ``reply``. Does not block; a :class:`~cashy.errors.CashyError` it raises is the answer."""
+        ...
+
+    def head(self, request: HeadRequest) -> Awaitable[HeadAnswer]:
+        """The object's metadata; raises a :class:`~cashy.errors.CashyError`. Cancelled when nobody wants it any more."""
+        ...
+
+    def status(self) -> bytes:
+        """This host's counters: a serialised ``aviary.cashy.v1.StatusReport``."""
+        ...
