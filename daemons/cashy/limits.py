@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = [
     "ACCEPT_PAUSE_S",
     "ARENA_WAIT_S",
+    "CHANGES_REMEMBERED_MAX",
+    "CHANGE_NAMES_MAX",
     "CLIENT_OUTGOING_BYTES_MAX",
     "DESCRIPTORS_WANTED",
     "FETCH_BLOCKS_MAX",
@@ -16,6 +18,8 @@ __all__ = [
     "LOCATE_BLOCKS_MAX",
     "MAINTENANCE_INTERVAL_S",
     "OVERFULL_RETRY_S",
+    "PEER_CHANGED_BYTES",
+    "PEER_CHANGED_TIMEOUT_S",
     "PEER_FILLS_MAX",
     "PEER_HEAD_TIMEOUT_S",
     "PEER_STATUS_TIMEOUT_S",
@@ -55,6 +59,18 @@ FETCH_WINDOW_BLOCKS_MAX = 64
 
 #: Block reads waiting for a place among those under way; over it SlowDown.
 FILLS_WAITING_MAX = 16_384
+
+#: How long the answer to a write waits for the other hosts to note it; one that is silent finds out when it checks the object's version.
+PEER_CHANGED_TIMEOUT_S = 2.0
+
+#: Names told of in one message to another host; well below what its frame may hold.
+PEER_CHANGED_BYTES = 32 << 10
+
+#: Objects in one change: what one DeleteObjects may name.
+CHANGE_NAMES_MAX = 1000
+
+#: Names whose last change is remembered, so that an answer asked for before it is not taken for current; beyond that all older answers are doubted.
+CHANGES_REMEMBERED_MAX = 65_536
 
 #: Block reads under way from all peers together: at 10 ms and 4 MiB enough for 100 GB/s, and few enough to be walked through.
 PEER_FILLS_MAX = 256

@@ -196,6 +196,53 @@ def test_an_object_overwritten_at_the_origin_is_seen_through_every_host(tmp_path
                 cache.close()
 
 
+def test_a_write_through_one_host_is_read_through_every_host_at_once(tmp_path: Path) -> None:
+    """However long metadata counts as current: overwritten, copied onto, completed in parts, deleted."""
+    with started_store() as store, contextlib.closing(s3_client(store)) as direct:
+        direct.create_bucket(Bucket="bucket")
+        config = "[freshness]\nrevalidate_after_s = 600.0\n"
+        with DevCluster(3, tmp_path, f"s3={store}", memory="64MiB", block="1MiB", config=config) as cluster:
+            wait_until_joined(cluster)
+            clients = [host.s3() for host in cluster.hosts]
+
+            def check(expected: bytes) -> None:
+                for host, client in zip(cluster.hosts, clients, strict=True):
+                    with contextlib.closing(client.get_object(Bucket="bucket", Key="key")["Body"]) as body:
+                        assert body.read() == expected
+                    with host.connect() as cache:
+                        assert bytes(cache.read("s3://bucket/key")) == expected
+
+            for turn, writer in enumerate(clients * 2):
+                data = os.urandom(100_000 * turn + 1)
+                writer.put_object(Bucket="bucket", Key="key", Body=data)
+                check(data)
+            writer = clients[1]
+            writer.put_object(Bucket="bucket", Key="source", Body=b"copied")
+            writer.copy_object(Bucket="bucket", Key="key", CopySource="bucket/source")
+            check(b"copied")
+            parts = [os.urandom(5 * MIB), os.urandom(MIB)]
+            upload = writer.create_multipart_upload(Bucket="bucket", Key="key")["UploadId"]
+            done = [
+                {
+                    "PartNumber": number,
+                    "ETag": clients[number].upload_part(
+                        Bucket="bucket", Key="key", UploadId=upload, PartNumber=number, Body=part
+                    )["ETag"],
+                }
+                for number, part in enumerate(parts, 1)
+            ]
+            writer.complete_multipart_upload(
+                Bucket="bucket", Key="key", UploadId=upload, MultipartUpload={"Parts": done}
+            )
+            check(b"".join(parts))
+            clients[2].delete_objects(Bucket="bucket", Delete={"Objects": [{"Key": "key"}]})
+            for host, client in zip(cluster.hosts, clients, strict=True):
+                with pytest.raises(client.exceptions.NoSuchKey):
+                    client.get_object(Bucket="bucket", Key="key")
+                with host.connect() as cache, pytest.raises(NoSuchObject):
+                    cache.read("s3://bucket/key")
+
+
 def test_s3_clients_of_one_host_stream_what_another_host_reads(tmp_path: Path, folder: Path) -> None:
     objects = write_objects(folder, 3, 24 * MIB)
     with DevCluster(3, tmp_path, f"file={folder}", memory="128MiB", block="4MiB") as cluster:

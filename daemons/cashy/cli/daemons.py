@@ -52,7 +52,7 @@ def master_command(**parameters: Any) -> int:
 @click.command(name="s3")
 @settings_options("s3")
 def s3_command(**parameters: Any) -> int:
-    """Run one S3 worker: it serves GET and HEAD from shared memory and asks the master for what is not there.
+    """Run one S3 worker: it serves GET and HEAD from shared memory, asks the master for what is not there, and passes on all else.
 
     Several workers can share one address. Runs until SIGTERM or SIGINT and tells a supervisor when it
     serves (READY=1) and where (X_CASHY_S3=HOST:PORT).

@@ -34,7 +34,7 @@ __all__ = ["CHANNEL_DESCRIPTORS", "Answer", "SessionCore", "error_of"]
 #: Which field of ClientFrame a request goes into.
 _FIELDS: dict[type[Message], str] = {
     pb.Hello: "hello", pb.Stat: "stat", pb.Fetch: "fetch", pb.Prefetch: "prefetch", pb.NewTable: "new_table",
-    pb.Status: "status", pb.Locate: "locate", pb.ClusterStatus: "cluster_status",
+    pb.Status: "status", pb.Locate: "locate", pb.ClusterStatus: "cluster_status", pb.Change: "change",
 }  # fmt: skip
 
 #: How many descriptors a channel has: see shmipc.channel.

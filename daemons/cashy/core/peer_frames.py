@@ -76,12 +76,14 @@ class Kind(IntEnum):
     STATUS = 18
     CANCEL = 19
     PING = 20
+    CHANGED = 21
     BLOCK = 32
     DATA = 33
     META = 34
     STATUS_REPORT = 35
     ERROR = 36
     PONG = 37
+    NOTED = 38
 
 
 #: The longest payload of each kind. What a stranger can make us keep is a greeting's.
@@ -95,6 +97,8 @@ PAYLOAD_BYTES_MAX: dict[Kind, int] = {
     << 10,  # a key has at most 4 KiB (a path), and comes twice, once inside the URL, where it may be longer
     Kind.HEAD: 16 << 10,
     Kind.STATUS: 16,
+    Kind.CHANGED: 64 << 10,  # names of at most 4 KiB: several deletes in one frame
+    Kind.NOTED: 0,
     Kind.CANCEL: 0,
     Kind.PING: 0,
     Kind.BLOCK: 64
@@ -108,7 +112,7 @@ PAYLOAD_BYTES_MAX: dict[Kind, int] = {
 
 #: Kinds that carry the id of a request; all others carry 0.
 WITH_REQUEST_ID = frozenset(
-    (Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CANCEL, Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.ERROR)
+    (Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CHANGED, Kind.CANCEL, Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.ERROR)
 )  # fmt: skip
 
 #: What may come for a request under way.
@@ -116,10 +120,11 @@ ANSWERS: dict[Kind, frozenset[Kind]] = {
     Kind.READ: frozenset((Kind.BLOCK, Kind.DATA, Kind.ERROR)),
     Kind.HEAD: frozenset((Kind.META, Kind.ERROR)),
     Kind.STATUS: frozenset((Kind.STATUS_REPORT, Kind.ERROR)),
+    Kind.CHANGED: frozenset((Kind.NOTED, Kind.ERROR)),
 }
 
 #: What ends a request whenever it comes. (BLOCK of length 0 and the last DATA end a READ, too.)
-ENDINGS = frozenset((Kind.META, Kind.STATUS_REPORT, Kind.ERROR))
+ENDINGS = frozenset((Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.ERROR))
 
 
 class State(IntEnum):
@@ -138,11 +143,14 @@ class State(IntEnum):
 NEXT_STATE: dict[State, dict[Kind, State]] = {
     State.AWAIT_HELLO: {Kind.HELLO: State.AWAIT_PROOF},
     State.AWAIT_PROOF: {Kind.PROOF: State.SERVING},
-    State.SERVING: dict.fromkeys((Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CANCEL, Kind.PING), State.SERVING),
+    State.SERVING: dict.fromkeys(
+        (Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CHANGED, Kind.CANCEL, Kind.PING), State.SERVING
+    ),
     State.AWAIT_CHALLENGE: {Kind.CHALLENGE: State.AWAIT_WELCOME, Kind.REFUSED: State.REFUSED},
     State.AWAIT_WELCOME: {Kind.WELCOME: State.ASKING, Kind.REFUSED: State.REFUSED},
     State.ASKING: dict.fromkeys(
-        (Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.ERROR, Kind.PONG), State.ASKING
+        (Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.ERROR, Kind.PONG),
+        State.ASKING,
     ),
     State.REFUSED: {},
 }

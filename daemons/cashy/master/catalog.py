@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 
 import crc32c
@@ -17,7 +17,7 @@ from aviary.cashy.v1.control_pb2 import Header, ObjectInfo, Tier
 from cashy.core import meta_record
 from cashy.core.names import ObjectName, OriginSpec, Resolved, meta_digest, resolve
 from cashy.errors import ArenaFull, CashyError, NoSuchBucket
-from cashy.limits import PEER_HEAD_TIMEOUT_S, PLACES_REMEMBERED_MAX
+from cashy.limits import CHANGES_REMEMBERED_MAX, PEER_HEAD_TIMEOUT_S, PLACES_REMEMBERED_MAX
 from cashy.master.counters import Counters
 from cashy.master.fills import Content, Fill, FillTable, source_key
 from cashy.master.routes import Target
@@ -77,6 +77,10 @@ class Catalog:
         self._counters = counters
         self._valid_ns = int(revalidate_after_s * 1e9)
         self._under_way: dict[tuple[str, bool], asyncio.Future[Known]] = {}
+        self._being_changed: Counter[str] = Counter()
+        self._changes: OrderedDict[str, int] = OrderedDict()
+        self._change_count = 0
+        self._doubted_until = 0
         self._places: OrderedDict[str, Resolved] = OrderedDict()
 
     # --- asking ---
@@ -138,14 +142,19 @@ class Catalog:
         if under_way is None:
             under_way = asyncio.ensure_future(ask())
             self._under_way[key] = under_way
-            under_way.add_done_callback(lambda _: self._under_way.pop(key, None))
+            under_way.add_done_callback(lambda done: self._answered(key, done))
             under_way.add_done_callback(_retrieve)
         else:
             self._counters.add("questions_joined")
         return await asyncio.shield(under_way)
 
+    def _answered(self, key: tuple[str, bool], answer: asyncio.Future[Known]) -> None:
+        if self._under_way.get(key) is answer:
+            del self._under_way[key]
+
     async def _ask(self, name: ObjectName, revalidate: bool, forward: bool) -> Known:
         fresh_until_ns: list[int | None] = []
+        asked_at = self._change_count
 
         async def head(place: Resolved) -> Content:
             meta, until_ns = await self._head(place, name.url, revalidate=revalidate, forward=forward)
@@ -153,7 +162,7 @@ class Catalog:
             return Content(place, meta, self._fills.block_bytes)
 
         try:
-            return self._learnt(name, await self._first_that_has(name, head), fresh_until_ns[-1:])
+            return self._learnt(name, await self._first_that_has(name, head), fresh_until_ns[-1:], asked_at)
         except FileNotFoundError:
             self._store.invalidate(meta_digest(name))
             raise
@@ -186,6 +195,7 @@ class Catalog:
 
     async def _read_first(self, name: ObjectName, index: int, forward: bool) -> Known:
         fresh_until_ns: list[int | None] = []
+        asked_at = self._change_count
 
         async def read(place: Resolved) -> Content:
             waiter = _FirstRead()
@@ -194,7 +204,7 @@ class Catalog:
             fresh_until_ns.append(fill.route.fresh_until_ns)
             return content
 
-        return self._learnt(name, await self._first_that_has(name, read), fresh_until_ns[-1:])
+        return self._learnt(name, await self._first_that_has(name, read), fresh_until_ns[-1:], asked_at)
 
     async def _first_that_has(
         self, name: ObjectName, ask: Callable[[Resolved], Awaitable[Content]]
@@ -227,12 +237,17 @@ class Catalog:
 
     # --- remembering ---
 
-    def _learnt(self, name: ObjectName, content: Content, fresh_until_ns: Sequence[int | None]) -> Known:
+    def _learnt(
+        self, name: ObjectName, content: Content, fresh_until_ns: Sequence[int | None], asked_at: int
+    ) -> Known:  # fmt: skip
         """Puts what the origin said into the arena: the old record is prolonged where it still holds, else replaced.
 
         What a peer said is current for as long as the peer holds it to be, and never longer than if the origin had said it now.
         """
         digest = meta_digest(name)
+        if self._is_outdated(name.url, asked_at):
+            self._counters.add("answers_outdated")
+            return Known(name, content, _to_wire(content, Tier.TIER_ORIGIN))
         valid_until_ns = time.monotonic_ns() + self._valid_ns
         if fresh_until_ns and fresh_until_ns[0] is not None:
             valid_until_ns = min(valid_until_ns, fresh_until_ns[0])
@@ -252,6 +267,37 @@ class Catalog:
             self._counters.add("metadata_not_kept")
         from_peer = bool(fresh_until_ns) and fresh_until_ns[0] is not None
         return Known(name, content, _to_wire(content, Tier.TIER_PEER if from_peer else Tier.TIER_ORIGIN))
+
+    # --- changes through this cluster ---
+
+    def change_begins(self, name: ObjectName) -> None:
+        """Until it is over, what is known or learnt of the object is current for nobody but who asked."""
+        self._being_changed[name.url] += 1
+        self.changed(name)
+
+    def change_is_over(self, name: ObjectName) -> None:
+        """The object may be another one now, whatever became of the change."""
+        self._being_changed[name.url] -= 1
+        if self._being_changed[name.url] <= 0:
+            del self._being_changed[name.url]
+        self.changed(name)
+
+    def changed(self, name: ObjectName) -> None:
+        """What was known of the object is not current any more, nor is any answer to a question asked before now."""
+        url = name.url
+        self._change_count += 1
+        self._changes[url] = self._change_count
+        self._changes.move_to_end(url)
+        while len(self._changes) > CHANGES_REMEMBERED_MAX:
+            self._doubted_until = self._changes.popitem(last=False)[1]
+        for forward in (False, True):
+            self._under_way.pop((url, forward), None)  # who asks from now on asks anew
+        self._store.invalidate(meta_digest(name))
+        self._counters.add("changes_noted")
+
+    def _is_outdated(self, url: str, asked_at: int) -> bool:
+        """Whether an answer to a question asked after ``asked_at`` changes, of any object, may be older than the object's last change."""
+        return url in self._being_changed or self._changes.get(url, self._doubted_until) > asked_at
 
     def forget(self, name: ObjectName, content: Content) -> None:
         """The origin has another version by now: the next who asks will be told."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -142,7 +142,7 @@ class Host:
         self._loaders = 0
         self.stall_max_us = 0
         self._started_at = time.monotonic()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     # --- requests ---
 
@@ -217,6 +217,39 @@ class Host:
             others = await self.cluster.statuses()
         own.status.CopyFrom(self.status())
         return ClusterReport(hosts=[own, *others])
+
+    # --- changes ---
+
+    def change_begins(self, names: Iterable[ObjectName]) -> None:
+        """Objects are about to be changed through this host."""
+        for name in names:
+            self.catalog.change_begins(name)
+
+    def change_is_over(self, names: Sequence[ObjectName], *, had_begun: bool) -> asyncio.Task[int]:
+        """They may have been; gives how many other hosts did not confirm that they know. Goes on whoever waits for it leaves."""
+        task = asyncio.get_running_loop().create_task(self._end_change(names, had_begun=had_begun))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _end_change(self, names: Sequence[ObjectName], *, had_begun: bool) -> int:
+        """The others are told twice: between the first telling and its last confirmation a host that knows can still learn the old version from
+        one that does not.
+        """
+        for name in names:
+            if had_begun:
+                self.catalog.change_is_over(name)
+            else:
+                self.catalog.changed(name)
+        if self.cluster is None or not self.cluster.peers:
+            return 0
+        urls = [name.url for name in names]
+        await self.cluster.tell_changed(urls)
+        for name in names:
+            self.catalog.changed(name)
+        silent = await self.cluster.tell_changed(urls)
+        self.counters.add("changes_unconfirmed", silent)
+        return silent
 
     # --- loading ahead ---
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from cashy.core.names import Resolved, block_digest, parse_name
@@ -65,6 +65,11 @@ class BlocksForPeers:
         _check_place(known, place)
         self._counters.add("peer_heads_served")
         return HeadAnswer(known.content.meta, self._catalog.fresh_for_s(known))
+
+    def changed(self, names: Sequence[str]) -> None:
+        """Objects were changed through another host."""
+        for name in names:
+            self._catalog.changed(parse_name(name))
 
     def _place(self, request: ReadRequest | HeadRequest) -> Resolved:
         if request.origin not in self._fills.routes.origins:

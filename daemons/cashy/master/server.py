@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import stat
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import structlog
 from aviary.cashy.v1.control_pb2 import (
     BlockProgress,
     BlockReady,
+    ChangeNoted,
     ClientFrame,
     Failure,
     Fetch,
@@ -28,10 +29,12 @@ from aviary.cashy.v1.control_pb2 import (
     Tier,
     Welcome,
 )
+from cashy.core.names import parse_name
 from cashy.core.planner import ReadAhead
-from cashy.errors import CashyError, ConfigError, InternalError, InvalidRequest, SlowDown
+from cashy.errors import CashyError, ConfigError, InternalError, InvalidRequest, SlowDown, TooLarge
 from cashy.limits import (
     ACCEPT_PAUSE_S,
+    CHANGE_NAMES_MAX,
     HELLO_TIMEOUT_S,
     PROTOCOL_VERSION,
     READ_AHEAD_STREAMS_MAX,
@@ -128,6 +131,7 @@ class ClientConnection:
         self._is_closed = False
         self._is_greeted = False
         self._fetches: dict[int, FetchJob] = {}
+        self._changing: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._readers: OrderedDict[tuple[int, bytes], ReadAhead] = OrderedDict()
         self.credentials = peer_credentials(sock)
@@ -285,6 +289,26 @@ class ClientConnection:
             ServerFrame(request_id=frame.request_id, located=await self._host.locate(frame.locate.name))
         )
 
+    def _on_change(self, frame: ClientFrame) -> None:
+        self._spawn(frame.request_id, self._change(frame))
+
+    async def _change(self, frame: ClientFrame) -> None:
+        names = [parse_name(name) for name in frame.change.names]
+        if len(names) > CHANGE_NAMES_MAX:
+            raise TooLarge(f"{len(names):,} objects in one change, at most {CHANGE_NAMES_MAX:,} are allowed")
+        silent = 0
+        if frame.change.is_over:
+            begun = [name for name in names if self._changing[name.url] > 0]
+            others = [name for name in names if name not in begun]  # begun at this master's predecessor
+            self._changing.subtract(name.url for name in begun)
+            for group, had_begun in ((begun, True), (others, False)):
+                if group:
+                    silent += await asyncio.shield(self._host.change_is_over(group, had_begun=had_begun))
+        else:
+            self._changing.update(name.url for name in names)
+            self._host.change_begins(names)
+        self._send(ServerFrame(request_id=frame.request_id, change_noted=ChangeNoted(hosts_silent=silent)))
+
     def _on_cluster_status(self, frame: ClientFrame) -> None:
         self._spawn(frame.request_id, self._cluster_status(frame))
 
@@ -365,6 +389,9 @@ class ClientConnection:
         self._wire.close()
         for task in list(self._tasks):
             task.cancel()
+        if abandoned := [parse_name(url) for url in self._changing.elements()]:
+            self._changing.clear()
+            self._host.change_is_over(abandoned, had_begun=True)  # of unknown outcome
         for job in self._fetches.values():
             job.release()
         self._fetches.clear()
@@ -401,4 +428,5 @@ _HANDLERS: dict[str, Callable[[ClientConnection, ClientFrame], None]] = {
     "status": ClientConnection._on_status,
     "locate": ClientConnection._on_locate,
     "cluster_status": ClientConnection._on_cluster_status,
+    "change": ClientConnection._on_change,
 }

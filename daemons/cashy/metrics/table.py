@@ -144,6 +144,18 @@ _FILLS: tuple[Family, ...] = (
     _master("cashy_blocks_prefetched_total", "counter", "Blocks loaded before anybody waited for them.", "blocks_prefetched"),
     _master("cashy_prefetches_failed_total", "counter", "Objects that a client wished for and that could not be loaded.", "prefetches_failed"),
     _master("cashy_questions_joined_total", "counter", "Requests for metadata that was being asked for already.", "questions_joined"),
+    _master(
+        "cashy_changes_unconfirmed_total", "counter", "Times that another host did not confirm that it knows of a change.",
+        "changes_unconfirmed",
+    ),
+    _master(
+        "cashy_changes_noted_total", "counter", "Times that an object was changed, or about to be, through a host of the cluster.",
+        "changes_noted",
+    ),
+    _master(
+        "cashy_answers_outdated_total", "counter", "Answers on an object's version not kept, since the object was changed meanwhile.",
+        "answers_outdated",
+    ),
     _master("cashy_versions_replaced_total", "counter", "Objects found to have another version than was known.", "versions_replaced"),
     _master("cashy_metadata_not_kept_total", "counter", "Metadata for which no room could be made.", "metadata_not_kept"),
 )  # fmt: skip
@@ -205,7 +217,10 @@ _PEERS: tuple[Family, ...] = (
     _master("cashy_peer_link_reads_failed_total", "counter", "Of these, those it did not deliver.", "peer.<peer>.reads_failed_total"),
     _master("cashy_peer_link_reads_cancelled_total", "counter", "Of these, those no longer wanted.", "peer.<peer>.reads_cancelled_total"),
     _master("cashy_peer_link_timeouts_total", "counter", "Of the failures, those for lack of time.", "peer.<peer>.timeouts_total"),
-    _master("cashy_peer_link_corrupt_reads_total", "counter", "Of the failures, those whose bytes did not fit their checksum.", "peer.<peer>.corrupt_reads_total"),
+    _master(
+        "cashy_peer_link_corrupt_reads_total", "counter", "Of the failures, those whose bytes did not fit their checksum.",
+        "peer.<peer>.corrupt_reads_total",
+    ),
     _master("cashy_peer_link_heads_total", "counter", "Questions for metadata.", "peer.<peer>.heads_total"),
     _master("cashy_peer_link_received_bytes_total", "counter", "Bytes received from it, frames and all.", "peer.<peer>.bytes_received_total"),
     _master("cashy_peer_link_connects_total", "counter", "Connections that were made.", "peer.<peer>.connects_total"),
@@ -223,6 +238,7 @@ _PEER_SERVER: tuple[Family, ...] = (
     _master("cashy_peer_server_accepted_total", "counter", "Connections accepted, whoever made them.", "peer_server.accepted_total"),
     _master("cashy_peer_server_turned_away_total", "counter", "Connections closed at once, there being too many.", "peer_server.turned_away_total"),
     _master("cashy_peer_server_greeted_total", "counter", "Connections that showed who they are and were let in.", "peer_server.greeted_total"),
+    _master("cashy_peer_server_changes_total", "counter", "Changes of objects that other hosts told of.", "peer_server.changes_total"),
     _master("cashy_peer_server_refused_total", "counter", "Connections that were not let in.", "peer_server.refused_total"),
     _master("cashy_peer_server_refusals_total", "counter", "The same, by reason.", "peer_server.refused_<reason>_total"),
     _master("cashy_peer_server_reads_total", "counter", "Blocks that other hosts asked for.", "peer_server.reads_total"),

@@ -12,7 +12,7 @@ import random
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cashy.core.peer_frames import Kind, PeerError, PeerProtocolError
 from cashy.core.peer_greeting import GreetingRefused, PeerIdentity
@@ -30,7 +30,7 @@ from cashy.peer.limits import (
     WAITING_MAX,
 )
 from cashy.peer.link import PeerLink, Request
-from cashy.peer.messages import head_request_payload, parse_meta, status_request_payload
+from cashy.peer.messages import changed_payload, head_request_payload, parse_meta, status_request_payload
 from cashy.peer.requests import Question, Reading
 from cashy.peer.service import HeadAnswer, PeerRead
 
@@ -144,6 +144,10 @@ class Peer:
     async def status(self, deadline_s: float) -> bytes:
         """That host's serialised StatusReport; raises a CashyError."""
         return await self._ask(Kind.STATUS, status_request_payload, deadline_s)
+
+    async def changed(self, names: Sequence[str], deadline_s: float) -> None:
+        """Tells that host that objects were changed at their store; returns when it has noted it. Raises a CashyError."""
+        await self._ask(Kind.CHANGED, lambda left_s: changed_payload(names, left_s), deadline_s)
 
     async def close(self) -> None:
         """Ends the connection; reads under way end with PeerUnavailable, later ones too."""

@@ -7,13 +7,14 @@ granted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
 from aviary.cashy.v1.peer_pb2 import (
     PeerBlock,
+    PeerChanged,
     PeerFailure,
     PeerHeadAnswer,
     PeerHeader,
@@ -31,10 +32,12 @@ from cashy.peer.service import HeadAnswer, HeadRequest, PeerRead, ReadRequest
 __all__ = [
     "CANCELLED",
     "block_payload",
+    "changed_payload",
     "error_payload",
     "head_request_payload",
     "meta_payload",
     "parse_block",
+    "parse_changed",
     "parse_error",
     "parse_head_request",
     "parse_meta",
@@ -118,6 +121,16 @@ def parse_head_request(payload: bytes, peer: str) -> HeadRequest:
 def status_request_payload(left_s: float) -> bytes:
     """STATUS."""
     return PeerStatusRequest(deadline_ms=_milliseconds(left_s)).SerializeToString()
+
+
+def changed_payload(names: Sequence[str], left_s: float) -> bytes:
+    """CHANGED. Raises ``TooLarge``."""
+    return _serialise(Kind.CHANGED, PeerChanged(names=names, deadline_ms=_milliseconds(left_s)))
+
+
+def parse_changed(payload: bytes) -> list[str]:
+    """The names of a CHANGED, which is answered at once. Raises ``PeerProtocolError``."""
+    return list(_parse(Kind.CHANGED, PeerChanged, payload).names)
 
 
 def parse_status_request(payload: bytes) -> None:

@@ -12,7 +12,7 @@ All calls, in both directions, are made on the thread of the one event loop the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -134,6 +134,10 @@ class PeerService(Protocol):
 
     def head(self, request: HeadRequest) -> Awaitable[HeadAnswer]:
         """The object's metadata; raises a :class:`~cashy.errors.CashyError`. Cancelled when nobody wants it any more."""
+        ...
+
+    def changed(self, names: Sequence[str]) -> None:
+        """Objects (full names) were changed at their store: what is known of them is not current any more. May raise a ``CashyError``."""
         ...
 
     def status(self) -> bytes:

@@ -28,6 +28,7 @@ from cashy.peer.messages import (
     CANCELLED,
     error_payload,
     meta_payload,
+    parse_changed,
     parse_head_request,
     parse_read_request,
     parse_status_request,
@@ -107,6 +108,8 @@ class ServedPeer:
             self._head(frame)
         elif kind is Kind.STATUS:
             self._status(frame)
+        elif kind is Kind.CHANGED:
+            self._changed(frame)
         else:
             self._greet(frame)
 
@@ -209,6 +212,18 @@ class ServedPeer:
             )
         else:
             self.socket.send(Kind.STATUS_REPORT, frame.request_id, report)
+
+    def _changed(self, frame: Frame) -> None:
+        names = parse_changed(frame.payload)
+        if not self._admit(frame):
+            return
+        self._server.counts["changes_total"] += 1
+        try:
+            self._server.service.changed(names)
+        except CashyError as error:
+            self._error(frame.request_id, error)
+        else:
+            self.socket.send(Kind.NOTED, frame.request_id)
 
     def _cancel(self, request_id: int, code: str, message: str) -> None:
         """Ends a request; one that is not under way has ended already, and its end is on its way."""

@@ -25,6 +25,7 @@ from cashy.s3.credentials import Credentials, load_credentials
 from cashy.s3.limits import LISTEN_BACKLOG, READ_AHEAD_SHARES, STOP_GRACE_S
 from cashy.s3.stores import Stores
 from cashy.s3.worker import Worker, WorkerOptions
+from cashy.s3.writing import ToldToMaster
 from cashy.settings import Settings
 
 __all__ = ["format_address", "open_listener", "run", "serve"]
@@ -78,7 +79,7 @@ async def _run_until_signal(
         if session.arena is not None:  # several readers at a time must find room in what this worker may pin
             share = session.arena.pin_bytes_max // READ_AHEAD_SHARES
             options = replace(options, read_ahead_bytes=min(options.read_ahead_bytes, share))
-        worker = Worker(session, credentials, options, stores=stores)
+        worker = Worker(session, credentials, options, stores=stores, writing=ToldToMaster(session))
         async with metrics_served(
             settings.metrics.s3, "s3", worker.all_counters,
             instance=settings.instance.name, host=settings.cluster.host or "", further_ports=METRICS_FURTHER_PORTS,

@@ -332,6 +332,58 @@ def test_peers_ask_in_vain_for_places_and_origins_that_are_not_there(rig: Rig) -
     rig.run(story)
 
 
+def test_a_change_through_one_host_is_seen_through_all_as_soon_as_it_is_over(rig: Rig) -> None:
+    name = rig.write("bucket/x", b"old")
+
+    async def story() -> None:
+        host = rig.hosts["a"]
+        parsed = [parse_name(name)]
+        for each in rig.hosts.values():
+            assert (await read(each, name))[0] == b"old"
+        host.change_begins(parsed)
+        assert (await read(host, name))[0] == b"old"
+        assert host.catalog.cached(parsed[0]) is None  # current only for who asked
+        rig.write("bucket/x", b"new!")
+        assert await host.change_is_over(parsed, had_begun=True) == 0
+        for each in rig.hosts.values():
+            assert (await read(each, name))[0] == b"new!"
+            assert each.catalog.cached(parsed[0]) is not None
+
+    rig.run(story)
+
+
+def test_an_answer_to_a_question_from_before_a_change_is_not_kept(rig: Rig) -> None:
+    name = rig.write("bucket/x", b"old")
+
+    async def story() -> None:
+        for host in rig.hosts.values():
+            question = asyncio.ensure_future(host.stat(name, revalidate=True))
+            for _ in range(3):  # until it is on its way
+                await asyncio.sleep(0)
+            host.catalog.changed(parse_name(name))
+            later = asyncio.ensure_future(host.stat(name, revalidate=False))
+            assert (await question).content.size_bytes == 3
+            assert (await later).content.size_bytes == 3
+            assert host.catalog.cached(parse_name(name)) is not None  # of the later question
+            assert host.counters.totals()["answers_outdated"] == 1
+
+    rig.run(story)
+
+
+def test_a_host_that_is_silent_at_a_change_is_counted(rig: Rig) -> None:
+    name = rig.write("bucket/x", b"old")
+
+    async def story() -> None:
+        server = rig.hosts["c"].peer_server
+        assert server is not None
+        await server.close()
+        host = rig.hosts["a"]
+        assert await host.change_is_over([parse_name(name)], had_begun=False) == 1
+        assert host.counters.totals()["changes_unconfirmed"] == 1
+
+    rig.run(story)
+
+
 def test_every_host_tells_of_every_other(rig: Rig) -> None:
     async def story() -> None:
         report = await rig.hosts["b"].cluster_status()

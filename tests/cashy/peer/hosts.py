@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,7 +17,7 @@ import uvloop
 from cashy.core.peer_frames import HEADER_BYTES, Kind, State, unpack_header
 from cashy.core.peer_greeting import NONCE_BYTES, AcceptingGreeting, ConnectingGreeting, PeerIdentity
 from cashy.core.peer_wire import FrameWriter
-from cashy.errors import CashyError, NoSuchObject
+from cashy.errors import CashyError, InvalidName, NoSuchObject
 from cashy.origin.base import BlockRead, ObjectMeta
 from cashy.peer.client import Peer
 from cashy.peer.server import PeerServer
@@ -110,6 +110,7 @@ class MemoryService:
     held: set[str] = field(default_factory=set)
     reads: list[Served] = field(default_factory=list)
     heads: list[HeadRequest] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
     heads_cancelled: int = 0
     known: bool = False
     on_read: Callable[[Served], None] | None = None
@@ -150,6 +151,11 @@ class MemoryService:
         if request.key not in self.objects:
             raise NoSuchObject(f"there is no {request.key}")
         return HeadAnswer(self.meta(request.key), 7.25)
+
+    def changed(self, names: Sequence[str]) -> None:
+        if "bad" in names:
+            raise InvalidName("no name")
+        self.changes.extend(names)
 
     def status(self) -> bytes:
         return b"all is well"

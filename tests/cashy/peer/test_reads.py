@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from cashy.core.peer_frames import DATA_BYTES_MAX, checksum
-from cashy.errors import ArenaFull, CashyError, NoSuchObject, SlowDown, TooLarge, VersionChanged
+from cashy.errors import ArenaFull, CashyError, InvalidName, NoSuchObject, SlowDown, TooLarge, VersionChanged
 from cashy.peer import client, link, serving
 from cashy.peer.errors import PeerBusy, PeerCorrupt, PeerTimeout, PeerUnavailable
 from cashy.peer.limits import REQUESTS_MAX
@@ -339,6 +339,21 @@ async def test_status_too_long_for_a_frame() -> None:
             await peer.status(PATIENCE_S)
         service.status = lambda: bytes(1 << 20)  # type: ignore[method-assign]
         assert len(await peer.status(PATIENCE_S)) == 1 << 20
+
+
+@on_both_loops
+async def test_changes_are_told_and_confirmed() -> None:
+    service = MemoryService()
+    async with pair(service) as (peer, server):
+        await peer.changed(["s3://bucket/a", "s3://bucket/ü"], PATIENCE_S)
+        assert service.changes == ["s3://bucket/a", "s3://bucket/ü"]
+        with pytest.raises(InvalidName):
+            await peer.changed(["bad"], PATIENCE_S)
+        with pytest.raises(CashyError):
+            await peer.changed(["x" * 65_537], PATIENCE_S)
+        await peer.changed(["after"], PATIENCE_S)
+        assert server.counters()["changes_total"] == 3
+        assert server.counters()["requests_under_way"] == 0
 
 
 # ------------------------------------------------------------ limits

@@ -217,6 +217,20 @@ class HostStatus(_message.Message):
     status: StatusReport
     def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., weight: _Optional[float] = ..., is_self: _Optional[bool] = ..., error: _Optional[str] = ..., status: _Optional[_Union[StatusReport, _Mapping]] = ...) -> None: ...
 
+class Change(_message.Message):
+    __slots__ = ("names", "is_over")
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    IS_OVER_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    is_over: bool
+    def __init__(self, names: _Optional[_Iterable[str]] = ..., is_over: _Optional[bool] = ...) -> None: ...
+
+class ChangeNoted(_message.Message):
+    __slots__ = ("hosts_silent",)
+    HOSTS_SILENT_FIELD_NUMBER: _ClassVar[int]
+    hosts_silent: int
+    def __init__(self, hosts_silent: _Optional[int] = ...) -> None: ...
+
 class Locate(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -270,7 +284,7 @@ class Failure(_message.Message):
     def __init__(self, code: _Optional[_Union[Failure.Code, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ClientFrame(_message.Message):
-    __slots__ = ("request_id", "hello", "stat", "fetch", "release", "prefetch", "new_table", "status", "locate", "cluster_status")
+    __slots__ = ("request_id", "hello", "stat", "fetch", "release", "prefetch", "new_table", "status", "locate", "cluster_status", "change")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     STAT_FIELD_NUMBER: _ClassVar[int]
@@ -281,6 +295,7 @@ class ClientFrame(_message.Message):
     STATUS_FIELD_NUMBER: _ClassVar[int]
     LOCATE_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_STATUS_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     hello: Hello
     stat: Stat
@@ -291,10 +306,11 @@ class ClientFrame(_message.Message):
     status: Status
     locate: Locate
     cluster_status: ClusterStatus
-    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fetch: _Optional[_Union[Fetch, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_table: _Optional[_Union[NewTable, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., locate: _Optional[_Union[Locate, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatus, _Mapping]] = ...) -> None: ...
+    change: Change
+    def __init__(self, request_id: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fetch: _Optional[_Union[Fetch, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., prefetch: _Optional[_Union[Prefetch, _Mapping]] = ..., new_table: _Optional[_Union[NewTable, _Mapping]] = ..., status: _Optional[_Union[Status, _Mapping]] = ..., locate: _Optional[_Union[Locate, _Mapping]] = ..., cluster_status: _Optional[_Union[ClusterStatus, _Mapping]] = ..., change: _Optional[_Union[Change, _Mapping]] = ...) -> None: ...
 
 class ServerFrame(_message.Message):
-    __slots__ = ("request_id", "welcome", "object", "block_ready", "block_progress", "fetch_done", "prefetch_accepted", "table_granted", "status", "located", "failure", "cluster", "on_socket")
+    __slots__ = ("request_id", "welcome", "object", "block_ready", "block_progress", "fetch_done", "prefetch_accepted", "table_granted", "status", "located", "failure", "cluster", "on_socket", "change_noted")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     OBJECT_FIELD_NUMBER: _ClassVar[int]
@@ -308,6 +324,7 @@ class ServerFrame(_message.Message):
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     ON_SOCKET_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_NOTED_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     welcome: Welcome
     object: ObjectInfo
@@ -321,4 +338,5 @@ class ServerFrame(_message.Message):
     failure: Failure
     cluster: ClusterReport
     on_socket: OnSocket
-    def __init__(self, request_id: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., object: _Optional[_Union[ObjectInfo, _Mapping]] = ..., block_ready: _Optional[_Union[BlockReady, _Mapping]] = ..., block_progress: _Optional[_Union[BlockProgress, _Mapping]] = ..., fetch_done: _Optional[_Union[FetchDone, _Mapping]] = ..., prefetch_accepted: _Optional[_Union[PrefetchAccepted, _Mapping]] = ..., table_granted: _Optional[_Union[TableGranted, _Mapping]] = ..., status: _Optional[_Union[StatusReport, _Mapping]] = ..., located: _Optional[_Union[LocateReport, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., cluster: _Optional[_Union[ClusterReport, _Mapping]] = ..., on_socket: _Optional[_Union[OnSocket, _Mapping]] = ...) -> None: ...
+    change_noted: ChangeNoted
+    def __init__(self, request_id: _Optional[int] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., object: _Optional[_Union[ObjectInfo, _Mapping]] = ..., block_ready: _Optional[_Union[BlockReady, _Mapping]] = ..., block_progress: _Optional[_Union[BlockProgress, _Mapping]] = ..., fetch_done: _Optional[_Union[FetchDone, _Mapping]] = ..., prefetch_accepted: _Optional[_Union[PrefetchAccepted, _Mapping]] = ..., table_granted: _Optional[_Union[TableGranted, _Mapping]] = ..., status: _Optional[_Union[StatusReport, _Mapping]] = ..., located: _Optional[_Union[LocateReport, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., cluster: _Optional[_Union[ClusterReport, _Mapping]] = ..., on_socket: _Optional[_Union[OnSocket, _Mapping]] = ..., change_noted: _Optional[_Union[ChangeNoted, _Mapping]] = ...) -> None: ...

@@ -123,6 +123,14 @@ class PeerStatusRequest(_message.Message):
     deadline_ms: int
     def __init__(self, deadline_ms: _Optional[int] = ...) -> None: ...
 
+class PeerChanged(_message.Message):
+    __slots__ = ("names", "deadline_ms")
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    deadline_ms: int
+    def __init__(self, names: _Optional[_Iterable[str]] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
+
 class PeerMeta(_message.Message):
     __slots__ = ("version", "size_bytes", "last_modified", "content_type", "headers", "user_metadata")
     VERSION_FIELD_NUMBER: _ClassVar[int]
