@@ -19,6 +19,7 @@ __all__ = [
     "MAINTENANCE_INTERVAL_S",
     "OVERFULL_RETRY_S",
     "PEER_CHANGED_BYTES",
+    "PEER_CHANGED_NAMES",
     "PEER_CHANGED_TIMEOUT_S",
     "PEER_FILLS_MAX",
     "PEER_HEAD_TIMEOUT_S",
@@ -63,8 +64,9 @@ FILLS_WAITING_MAX = 16_384
 #: How long the answer to a write waits for the other hosts to note it; one that is silent finds out when it checks the object's version.
 PEER_CHANGED_TIMEOUT_S = 2.0
 
-#: Names told of in one message to another host; well below what its frame may hold.
+#: Names told of in one message to another host: well below what its frame may hold, and a millisecond of its loop.
 PEER_CHANGED_BYTES = 32 << 10
+PEER_CHANGED_NAMES = 64
 
 #: Objects in one change: what one DeleteObjects may name.
 CHANGE_NAMES_MAX = 1000

@@ -12,7 +12,7 @@ from cashy.cluster_key import load_cluster_key
 from cashy.core.peer_greeting import PeerIdentity
 from cashy.core.placement import Member, Ranking, place_key
 from cashy.errors import CashyError
-from cashy.limits import PEER_CHANGED_BYTES, PEER_CHANGED_TIMEOUT_S, PEER_STATUS_TIMEOUT_S
+from cashy.limits import PEER_CHANGED_BYTES, PEER_CHANGED_NAMES, PEER_CHANGED_TIMEOUT_S, PEER_STATUS_TIMEOUT_S
 from cashy.peer.client import Peer
 from cashy.settings import PeerSettings, Settings
 
@@ -37,11 +37,11 @@ def make_cluster(settings: Settings) -> Cluster | None:
 
 
 def _batches(names: Sequence[str]) -> Iterator[list[str]]:
-    """The names in lists of bounded size."""
+    """The names in lists that are short in number and in bytes."""
     batch: list[str] = []
     size = 0
     for name in names:
-        if batch and size + len(name.encode()) > PEER_CHANGED_BYTES:
+        if batch and (size + len(name.encode()) > PEER_CHANGED_BYTES or len(batch) == PEER_CHANGED_NAMES):
             yield batch
             batch, size = [], 0
         batch.append(name)

@@ -46,6 +46,8 @@ _log = structlog.get_logger("cashy.master")
 
 #: Loading ahead by request never displaces more than this part of the arena for one object.
 _PREFETCH_ARENA_SHARE = 2
+#: Names that are forgotten before the loop gets its turn again: about a millisecond.
+_CHANGES_PER_TURN = 64
 
 
 def origin_specs(origins: Iterable[OriginSettings]) -> tuple[OriginSpec, ...]:
@@ -220,10 +222,9 @@ class Host:
 
     # --- changes ---
 
-    def change_begins(self, names: Iterable[ObjectName]) -> None:
+    async def change_begins(self, names: Iterable[ObjectName]) -> None:
         """Objects are about to be changed through this host."""
-        for name in names:
-            self.catalog.change_begins(name)
+        await self._for_each(names, self.catalog.change_begins)
 
     def change_is_over(self, names: Sequence[ObjectName], *, had_begun: bool) -> asyncio.Task[int]:
         """They may have been; gives how many other hosts did not confirm that they know. Goes on whoever waits for it leaves."""
@@ -236,20 +237,21 @@ class Host:
         """The others are told twice: between the first telling and its last confirmation a host that knows can still learn the old version from
         one that does not.
         """
-        for name in names:
-            if had_begun:
-                self.catalog.change_is_over(name)
-            else:
-                self.catalog.changed(name)
+        await self._for_each(names, self.catalog.change_is_over if had_begun else self.catalog.changed)
         if self.cluster is None or not self.cluster.peers:
             return 0
         urls = [name.url for name in names]
         await self.cluster.tell_changed(urls)
-        for name in names:
-            self.catalog.changed(name)
+        await self._for_each(names, self.catalog.changed)
         silent = await self.cluster.tell_changed(urls)
         self.counters.add("changes_unconfirmed", silent)
         return silent
+
+    async def _for_each(self, names: Iterable[ObjectName], tell: Callable[[ObjectName], None]) -> None:
+        for count, name in enumerate(names, 1):
+            tell(name)
+            if not count % _CHANGES_PER_TURN:
+                await asyncio.sleep(0)
 
     # --- loading ahead ---
 

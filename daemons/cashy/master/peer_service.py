@@ -7,7 +7,15 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from cashy.core.names import Resolved, block_digest, parse_name
-from cashy.errors import CashyError, InternalError, InvalidName, InvalidRequest, NoSuchBucket, VersionChanged
+from cashy.errors import (
+    CashyError,
+    InternalError,
+    InvalidName,
+    InvalidRequest,
+    NoSuchBucket,
+    SlowDown,
+    VersionChanged,
+)
 from cashy.limits import PEER_TASKS_MAX
 from cashy.master.catalog import Catalog, Known
 from cashy.master.counters import Counters
@@ -83,7 +91,7 @@ class BlocksForPeers:
     def _spawn(self, reply: BlockReply, work: Coroutine[Any, Any, None]) -> None:
         if len(self._tasks) >= PEER_TASKS_MAX:
             work.close()
-            raise InvalidRequest(
+            raise SlowDown(
                 f"{PEER_TASKS_MAX} objects are being looked up for other hosts already: try again later"
             )
         task = asyncio.get_running_loop().create_task(self._guarded(reply, work))

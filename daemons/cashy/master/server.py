@@ -306,7 +306,7 @@ class ClientConnection:
                     silent += await asyncio.shield(self._host.change_is_over(group, had_begun=had_begun))
         else:
             self._changing.update(name.url for name in names)
-            self._host.change_begins(names)
+            await self._host.change_begins(names)
         self._send(ServerFrame(request_id=frame.request_id, change_noted=ChangeNoted(hosts_silent=silent)))
 
     def _on_cluster_status(self, frame: ClientFrame) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from aviary.cashy.v1.control_pb2 import Fetch, ObjectInfo, Tier
+from aviary.cashy.v1.control_pb2 import Fetch, Tier
 from cashy.core.names import parse_name
 from cashy.errors import CashyError, NoSuchObject, SlowDown, VersionChanged
 from cashy.master.cluster import make_cluster
@@ -24,41 +24,10 @@ from cashy.peer.server import PeerServer
 from cashy.settings import load_settings
 from shmipc.instance import Instance
 
+from .answers import Answers
+
 BLOCK = 65_536
 KEY = b"k" * 32
-
-
-class Answers:
-    """Takes a fetch's answers, and copies each block when it is complete."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.object: ObjectInfo | None = None
-        self.slots: dict[int, int] = {}
-        self.tiers: dict[int, Tier] = {}
-
-    def send_object(self, request_id: int, info: ObjectInfo) -> None:
-        self.object = info
-
-    def send_block(
-        self,
-        request_id: int,
-        block: int,
-        slot: int,
-        generation: int,
-        length: int,
-        tier: Tier,
-        *,
-        filling: bool,
-    ) -> None:
-        self.slots[block] = slot
-        self.tiers[block] = tier
-
-    def send_progress(self, request_id: int, block: int, watermark: int, *, complete: bool) -> None:
-        pass
-
-    def content(self) -> bytes:
-        return b"".join(bytes(self.host.store.content(self.slots[block])) for block in sorted(self.slots))
 
 
 class Rig:
@@ -340,7 +309,7 @@ def test_a_change_through_one_host_is_seen_through_all_as_soon_as_it_is_over(rig
         parsed = [parse_name(name)]
         for each in rig.hosts.values():
             assert (await read(each, name))[0] == b"old"
-        host.change_begins(parsed)
+        await host.change_begins(parsed)
         assert (await read(host, name))[0] == b"old"
         assert host.catalog.cached(parsed[0]) is None  # current only for who asked
         rig.write("bucket/x", b"new!")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aviary.cashy.v1.control_pb2 import Fetch, ObjectInfo, Tier
+from aviary.cashy.v1.control_pb2 import Fetch, Tier
 from cashy.core.names import block_digest
 from cashy.errors import NoSuchObject, TooLarge, VersionChanged
 from cashy.master.fetch import FetchJob
@@ -19,39 +18,9 @@ from cashy.master.host import Host, make_origins
 from cashy.settings import Settings, load_settings
 from shmipc.instance import Instance
 
+from .answers import Answers
+
 BLOCK = 64 << 10
-
-
-@dataclass
-class Answers:
-    host: Host
-    object: ObjectInfo | None = None
-    blocks: dict[int, tuple[int, int, int, Tier, bool]] = field(default_factory=dict)
-    progress: dict[int, list[int]] = field(default_factory=dict)
-
-    def send_object(self, request_id: int, info: ObjectInfo) -> None:
-        self.object = info
-
-    def send_block(
-        self,
-        request_id: int,
-        block: int,
-        slot: int,
-        generation: int,
-        length: int,
-        tier: Tier,
-        *,
-        filling: bool,
-    ) -> None:
-        self.blocks[block] = (slot, generation, length, tier, filling)
-
-    def send_progress(self, request_id: int, block: int, watermark: int, *, complete: bool) -> None:
-        self.progress.setdefault(block, []).append(watermark)
-
-    def content(self) -> bytes:
-        return b"".join(
-            bytes(self.host.store.content(self.blocks[index][0])) for index in sorted(self.blocks)
-        )
 
 
 def settings_for(root: Path, **sections: str) -> Settings:
