@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,26 @@ def test_new_file_has_the_usual_permissions(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == 0o640
+
+
+def test_pipes_and_devices_are_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    found: list[bytes] = []
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader.start()
+    with _output(str(pipe)) as sink:
+        sink.write(b"data")
+    reader.join(10)
+    assert found == [b"data"]
+    assert pipe.is_fifo()
+    link = tmp_path / "link"
+    link.symlink_to(os.devnull)
+    for name in (os.devnull, str(link)):
+        with _output(name) as sink:
+            sink.write(b"data")
+        assert stat.S_ISCHR(os.stat(name).st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
 
 
 def test_directory_is_refused(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def get_command(
 
 @contextlib.contextmanager
 def _output(output: str) -> Iterator[BinaryIO]:
-    """Standard output, or a new file that takes its name only when it is complete."""
+    """Standard output, or a new file that takes its name only when it is complete; a pipe or device is written to as it is."""
     if output == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -64,6 +64,10 @@ def _output(output: str) -> Iterator[BinaryIO]:
     target = Path(output)
     if target.is_dir():
         raise IsADirectoryError(f"{output} is a directory; name the file")
+    if target.exists() and not target.is_file():  # a file in its place would end /dev/null for everybody
+        with target.open("wb") as sink:
+            yield sink
+        return
     with tempfile.NamedTemporaryFile(
         dir=target.parent, prefix=f".{target.name[:100]}.", delete=False
     ) as partial:
