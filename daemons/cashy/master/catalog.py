@@ -132,6 +132,8 @@ class Catalog:
 
     def _has_peers(self, name: ObjectName, index: int) -> bool:
         """Whether somebody else would be asked: at its home, what this host's clients ask and what its peers ask is one question."""
+        if self._routes.cluster is None:
+            return False
         place = self._candidates(name)[0]
         return bool(self._routes.peers_for(Target(place, source_key(place), index, None)))
 
