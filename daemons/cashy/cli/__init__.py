@@ -31,7 +31,7 @@ EXIT_INTERRUPTED = 130
 @click.group(name="cashy", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(importlib.metadata.version("aviary"), prog_name="cashy")
 def cashy_group() -> None:
-    """A read cache for one host: objects of S3 stores and directories, served from shared memory."""
+    """A distributed read cache: objects of S3 stores and directories, served from shared memory."""
 
 
 for _command in (master_command, s3_command, dev_command, get_command, stat_command, top_command):

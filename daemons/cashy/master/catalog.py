@@ -88,8 +88,8 @@ class Catalog:
     def fresh_for_s(self, known: Known) -> float:
         """For how long from now what is known counts as current; negative once it does not."""
         slot = self._store.find(meta_digest(known.name))
-        if slot < 0:
-            return 0.0
+        if slot < 0 or not self._is_of(slot, known.content):
+            return 0.0  # the record was given up meanwhile, or is of another version
         return (self._store.arena.fields(slot).valid_until_ns - time.monotonic_ns()) / 1e9
 
     def cached(self, name: ObjectName) -> Known | None:
@@ -305,8 +305,13 @@ class Catalog:
         """The origin has another version by now: the next who asks will be told."""
         digest = meta_digest(name)
         slot = self._store.find(digest)
-        if slot >= 0 and meta_record.decode_prefix(bytes(self._store.content(slot)))[0] == content.content_id:
+        if slot >= 0 and self._is_of(slot, content):
             self._store.invalidate(digest)
+
+    def _is_of(self, slot: int, content: Content) -> bool:
+        """Whether the record in a slot is of this version."""
+        prefix = bytes(self._store.content(slot)[: meta_record.PREFIX_BYTES])
+        return meta_record.decode_prefix(prefix)[0] == content.content_id
 
 
 class _FirstRead:
