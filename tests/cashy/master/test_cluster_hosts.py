@@ -339,6 +339,23 @@ def test_an_answer_to_a_question_from_before_a_change_is_not_kept(rig: Rig) -> N
     rig.run(story)
 
 
+def test_a_host_vouches_only_for_the_version_it_has_on_record(rig: Rig) -> None:
+    name = rig.write("bucket/x", b"old")
+
+    async def story() -> None:
+        host = rig.hosts["a"]
+        old = await host.stat(name, revalidate=False)
+        assert host.catalog.fresh_for_s(old) > 0
+        rig.write("bucket/x", b"newer")
+        await host.change_is_over([parse_name(name)], had_begun=False)
+        new = await host.stat(name, revalidate=False)
+        assert new.content.size_bytes == 5
+        assert host.catalog.fresh_for_s(new) > 0
+        assert host.catalog.fresh_for_s(old) == 0
+
+    rig.run(story)
+
+
 def test_a_host_that_is_silent_at_a_change_is_counted(rig: Rig) -> None:
     name = rig.write("bucket/x", b"old")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -13,7 +14,17 @@ from collections.abc import Iterator
 import pytest
 from tests.cashy.master.raw_client import Host, RawClient, host
 
-from aviary.cashy.v1.control_pb2 import ClientFrame, Failure, Fetch, Release, Stat, Status
+from aviary.cashy.v1.control_pb2 import (
+    Change,
+    ChangeNoted,
+    ClientFrame,
+    Failure,
+    Fetch,
+    Release,
+    Stat,
+    Status,
+)
+from cashy.client.session import AsyncSession
 from cashy.limits import PROTOCOL_VERSION
 from shmipc.layout import TABLE_BYTES
 from shmipc.limits import FRAME_BYTES_MAX
@@ -187,3 +198,22 @@ def test_more_clients_than_allowed_are_refused_by_name(dev: Host) -> None:
         refused = [answer.failure for answer in answers if answer.HasField("failure")]
         assert refused
         assert all("clients_max" in failure.message for failure in refused)
+
+
+def test_a_change_whose_teller_is_gone_is_over(dev: Host) -> None:
+    """A proxy that is killed between the two messages of a write leaves nothing marked as being changed."""
+
+    async def begin_and_vanish() -> None:
+        session = await AsyncSession.connect(str(dev[0]), program="test")
+        noted = await session.ask(Change(names=["s3://bucket/changed"]))
+        assert isinstance(noted, ChangeNoted)
+        await session.close()
+
+    with RawClient(dev[0]) as watcher:
+        watcher.hello()
+        before = watcher.counters().get("changes_noted", 0)
+        asyncio.run(begin_and_vanish())
+        deadline = time.monotonic() + 10
+        while watcher.counters()["changes_noted"] < before + 2:  # its beginning, and its end
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
