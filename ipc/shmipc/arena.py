@@ -27,8 +27,10 @@ from shmipc.layout import (
     ARENA_MAGIC,
     DIGEST_BYTES,
     H_ARENA_ID,
+    H_COHERENT_UNTIL_NS,
     H_DATA_BYTES,
     H_DATA_OFFSET,
+    H_DOUBTED_BEFORE_NS,
     H_INDEX_BUCKETS,
     H_INDEX_OFFSET,
     H_LAYOUT_VERSION,
@@ -41,11 +43,13 @@ from shmipc.layout import (
     H_TOTAL_BYTES,
     HEADER_BYTES,
     LAYOUT_VERSION,
+    NEVER_ENDS,
     S_CAPACITY,
     S_CRC,
     S_DIGEST,
     S_LENGTH,
     S_VALID_UNTIL_NS,
+    S_VALIDATED_NS,
     S_WATERMARK,
     S_WORD,
     SLOT_BYTES,
@@ -66,11 +70,11 @@ from shmipc.view import address_of
 
 __all__ = ["ArenaOwner", "ArenaReader", "Hit", "SlotFields"]
 
-_FIELDS = Struct("@32sQQQQQQQ")
+_FIELDS = Struct("@32sQQQQQQQQ")
 _READY = int(State.READY)
 _FILLING = int(State.FILLING)
 
-assert _FIELDS.size == (S_VALID_UNTIL_NS + 1 - S_DIGEST) * WORD_BYTES
+assert _FIELDS.size == (S_VALIDATED_NS + 1 - S_DIGEST) * WORD_BYTES
 
 
 class SlotFields(NamedTuple):
@@ -84,6 +88,7 @@ class SlotFields(NamedTuple):
     kind: int
     watermark: int
     valid_until_ns: int
+    validated_ns: int
 
 
 class Hit(NamedTuple):
@@ -400,7 +405,7 @@ class ArenaOwner:
         slot = self._free.pop() if self._free else self._next_fresh()
         generation = self._slots.generation(slot) + 1
         at = self.geometry.slots_offset + slot * SLOT_BYTES + S_DIGEST * WORD_BYTES
-        _FIELDS.pack_into(self._memory, at, digest, length, offset, capacity, 0, kind, 0, 0)
+        _FIELDS.pack_into(self._memory, at, digest, length, offset, capacity, 0, kind, 0, 0, 0)
         state = after(self._slots.state(slot), Event.LEASE)
         self._words[slot * SLOT_WORDS + S_WORD] = pack_word(generation, state)
         return slot
@@ -413,18 +418,50 @@ class ArenaOwner:
         """Bytes ``[0, watermark)`` of a FILLING slot have arrived and may be read."""
         self._words[slot * SLOT_WORDS + S_WATERMARK] = watermark
 
-    def publish(self, slot: int, crc: int, valid_until_ns: int = 0) -> None:
+    def publish(self, slot: int, crc: int, valid_until_ns: int = 0, validated_ns: int = 0) -> None:
         """FILLING becomes READY: everybody may pin it."""
         at = slot * SLOT_WORDS
         self._words[at + S_CRC] = crc
+        self._words[at + S_VALIDATED_NS] = validated_ns
         self._words[at + S_VALID_UNTIL_NS] = valid_until_ns
         self._words[at + S_WATERMARK] = self._words[at + S_LENGTH]
         self._change(slot, Event.PUBLISH)
         self._index.insert(self._slots.digest(slot), slot)
 
-    def set_valid_until(self, slot: int, valid_until_ns: int) -> None:
-        """Moves the application's freshness of a slot."""
-        self._words[slot * SLOT_WORDS + S_VALID_UNTIL_NS] = valid_until_ns
+    def set_valid_until(self, slot: int, valid_until_ns: int, validated_ns: int | None = None) -> None:
+        """Moves the application's freshness of a slot, and with it when it was validated."""
+        at = slot * SLOT_WORDS
+        if validated_ns is not None:
+            self._words[at + S_VALIDATED_NS] = validated_ns
+        self._words[at + S_VALID_UNTIL_NS] = valid_until_ns
+
+    # --- what others may change ---
+
+    @property
+    def coherent_until(self) -> int:
+        """Until when (CLOCK_MONOTONIC, ns) readers may rely on hearing of every change; :data:`~shmipc.layout.NEVER_ENDS` in a new arena."""
+        return self._header_word(H_COHERENT_UNTIL_NS)
+
+    def set_coherent_until(self, until_ns: int) -> None:
+        """Moves it. After a gap, :meth:`set_doubted_before` comes first: readers look at the two in the other order."""
+        self._set_header_word(H_COHERENT_UNTIL_NS, until_ns)
+
+    @property
+    def doubted_before(self) -> int:
+        """What others may change and was validated before then (CLOCK_MONOTONIC, ns) is not current."""
+        return self._header_word(H_DOUBTED_BEFORE_NS)
+
+    def set_doubted_before(self, before_ns: int) -> None:
+        """Doubts everything that was validated earlier."""
+        self._set_header_word(H_DOUBTED_BEFORE_NS, before_ns)
+
+    def _header_word(self, index: int) -> int:
+        with self._memory[:HEADER_BYTES].cast("Q") as header:
+            return header[index]
+
+    def _set_header_word(self, index: int, value: int) -> None:
+        with self._memory[:HEADER_BYTES].cast("Q") as header:
+            header[index] = value
 
     def abort(self, slot: int) -> None:
         """FILLING becomes RETIRED; it is reclaimed when nobody reads it and its transfer is detached."""
@@ -543,4 +580,5 @@ def _write_header(segment: Segment, geometry: Geometry, arena_id: int) -> None:
         words[H_DATA_OFFSET] = geometry.data_offset
         words[H_DATA_BYTES] = geometry.data_bytes
         words[H_SLAB_BYTES] = geometry.slab_bytes
+        words[H_COHERENT_UNTIL_NS] = NEVER_ENDS
         words[H_MAGIC] = ARENA_MAGIC

@@ -46,11 +46,12 @@ __all__ = [
     "C_CLIENT_WANTS_ROOM", "C_LAYOUT_VERSION", "C_MAGIC", "C_RING_BYTES", "C_SERVER_WANTS_ROOM", "LOG_MAGIC",
     "L_NEXT_SEQUENCE", "L_OLDEST", "L_PUBLISHED", "RING_HEADER_BYTES", "RING_MAGIC", "R_ACKNOWLEDGED", "R_CAPACITY_BYTES",
     "R_LAYOUT_VERSION", "R_MAGIC", "R_PUBLISHED", "SEMAPHORE_BYTES",
-    "DIGEST_BYTES", "GENERATION_BITS", "GENERATION_MAX", "HEADER_BYTES", "INDEX_WAYS", "LAYOUT_VERSION", "PAGE_BYTES",
+    "DIGEST_BYTES", "GENERATION_BITS", "GENERATION_MAX", "HEADER_BYTES", "INDEX_WAYS", "LAYOUT_VERSION", "NEVER_ENDS", "PAGE_BYTES",
     "SLOT_BITS", "SLOT_BYTES", "SLOT_WORDS", "SLOTS_MAX", "STATE_BITS", "STATE_MASK", "TABLE_BYTES", "TABLE_ENTRIES", "TABLE_HEADER_BYTES",
     "TABLE_MAGIC", "TABLE_TOUCHES", "WORD_BYTES", "Geometry", "H_ARENA_ID", "H_COHERENT_UNTIL_NS", "H_DATA_BYTES", "H_DATA_OFFSET",
+    "H_DOUBTED_BEFORE_NS",
     "H_INDEX_BUCKETS", "H_INDEX_OFFSET", "H_LAYOUT_VERSION", "H_MAGIC", "H_OWNER_EPOCH", "H_OWNER_PID", "H_SLAB_BYTES", "H_SLOTS_OFFSET",
-    "H_SLOT_COUNT", "H_TOTAL_BYTES", "S_CAPACITY", "S_CRC", "S_DIGEST", "S_KIND", "S_LENGTH", "S_OFFSET", "S_VALID_UNTIL_NS",
+    "H_SLOT_COUNT", "H_TOTAL_BYTES", "S_CAPACITY", "S_CRC", "S_DIGEST", "S_KIND", "S_LENGTH", "S_OFFSET", "S_VALIDATED_NS", "S_VALID_UNTIL_NS",
     "S_WATERMARK", "S_WORD", "T_ARENA_ID", "T_ENTRIES", "T_HIGH_WATER", "T_HITS", "T_HIT_BYTES", "T_LAYOUT_VERSION", "T_MAGIC", "T_SERIAL",
     "T_TOUCHES", "T_TOUCH_HEAD", "geometry_for", "pack_pin", "pack_word", "unpack_pin",
 ]  # fmt: skip
@@ -60,7 +61,7 @@ PAGE_BYTES = mmap.PAGESIZE
 
 ARENA_MAGIC = int.from_bytes(b"AVARENA1", "little")
 TABLE_MAGIC = int.from_bytes(b"AVPINTB1", "little")
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 # --- arena header, in words ---
 HEADER_BYTES = 4096
@@ -77,7 +78,11 @@ H_DATA_BYTES = 9
 H_SLAB_BYTES = 10
 H_OWNER_PID = 11
 H_OWNER_EPOCH = 12  # how often the segment was taken over, starting at 1
-H_COHERENT_UNTIL_NS = 13  # CLOCK_MONOTONIC; hits of writable sources are current until then
+H_COHERENT_UNTIL_NS = 13  # CLOCK_MONOTONIC; what others may change is known to be unchanged until then (NEVER_ENDS: nobody else changes it)
+H_DOUBTED_BEFORE_NS = (
+    14  # CLOCK_MONOTONIC; of what others may change, what was validated before then has to be validated again
+)
+NEVER_ENDS = (1 << 64) - 1
 
 # --- slot header, in words ---
 SLOT_BYTES = 128
@@ -91,6 +96,7 @@ S_CRC = 8  # crc32c of the length bytes
 S_KIND = 9  # the application's
 S_WATERMARK = 10  # bytes that have arrived, while FILLING
 S_VALID_UNTIL_NS = 11  # CLOCK_MONOTONIC; the application's freshness, changed without a new generation
+S_VALIDATED_NS = 12  # CLOCK_MONOTONIC; when the question was asked whose answer the freshness rests on
 DIGEST_BYTES = 32
 
 SLOT_BITS = 24
@@ -211,8 +217,8 @@ assert SLOT_BYTES % WORD_BYTES == 0
 assert PAGE_BYTES % SLOT_BYTES == 0
 # The digest's words and the fields after it fit the header.
 assert S_DIGEST * WORD_BYTES + DIGEST_BYTES == S_LENGTH * WORD_BYTES
-assert S_VALID_UNTIL_NS < SLOT_WORDS
-assert H_COHERENT_UNTIL_NS * WORD_BYTES < HEADER_BYTES
+assert S_VALIDATED_NS < SLOT_WORDS
+assert H_DOUBTED_BEFORE_NS * WORD_BYTES < HEADER_BYTES
 # Owner's and client's words of a pin table are on different cache lines (and the owner's are written before the client has the file).
 assert T_SERIAL * WORD_BYTES + WORD_BYTES <= 512 == T_HIGH_WATER * WORD_BYTES
 # What the owner reads of them in one go, and what a hit writes, is one cache line.

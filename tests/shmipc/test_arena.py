@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from tests.shmipc.support import CellArena, Client, digest_of, pattern
 
+from shmipc import layout
 from shmipc.arena import ArenaOwner
 from shmipc.errors import StateError, UnsupportedFence
 from shmipc.layout import PAGE_BYTES, SLOT_WORDS, pack_pin
@@ -80,6 +81,28 @@ def test_a_slot_is_read_while_it_fills(arena: CellArena) -> None:
     hit = client.pin(digest_of(1))
     assert hit is not None
     assert (hit.fields.crc, hit.fields.valid_until_ns, hit.fields.length) == (7, 9, 1000)
+
+
+def test_what_others_may_change_is_believed_until_a_time_and_from_a_time(arena: CellArena) -> None:
+    owner = arena.owner
+    assert (owner.coherent_until, owner.doubted_before) == (layout.NEVER_ENDS, 0), (
+        "nobody else is known at first"
+    )
+    owner.set_doubted_before(40)
+    owner.set_coherent_until(50)
+    reader = Client(owner).reader
+    assert reader.header_word(layout.H_COHERENT_UNTIL_NS) == owner.coherent_until == 50
+    assert reader.header_word(layout.H_DOUBTED_BEFORE_NS) == owner.doubted_before == 40
+
+
+def test_freshness_and_when_it_was_asked_for_move_together(arena: CellArena) -> None:
+    slot = arena.lease(digest_of(1))
+    arena.owner.publish(slot, 0, valid_until_ns=9, validated_ns=3)
+    assert arena.owner.fields(slot)[-2:] == (9, 3)
+    arena.owner.set_valid_until(slot, 20, 15)
+    assert arena.owner.fields(slot)[-2:] == (20, 15)
+    arena.owner.set_valid_until(slot, 0)
+    assert arena.owner.fields(slot)[-2:] == (0, 15)
 
 
 def test_a_block_published_while_its_reader_pins_is_no_miss(arena: CellArena) -> None:

@@ -87,7 +87,7 @@ def test_fields_are_where_their_names_say(arena: CellArena) -> None:
     assert raw[layout.S_DIGEST * 8 : layout.S_DIGEST * 8 + 32] == b"\7" * 32
     assert words[layout.S_WORD] == pack_word(1, State.FILLING)
     fields = arena.owner.fields(slot)
-    names = ("LENGTH", "OFFSET", "CAPACITY", "CRC", "KIND", "WATERMARK", "VALID_UNTIL_NS")
+    names = ("LENGTH", "OFFSET", "CAPACITY", "CRC", "KIND", "WATERMARK", "VALID_UNTIL_NS", "VALIDATED_NS")
     values = {name: words[getattr(layout, f"S_{name}")] for name in names}
     assert values == {name: getattr(fields, name.lower()) for name in names}
     assert (fields.length, fields.kind, fields.watermark, fields.valid_until_ns) == (100, 3, 60, 77)
@@ -97,7 +97,7 @@ def test_no_two_words_share_a_place() -> None:
     for prefix in ("H_", "S_", "T_"):
         places = [value for name, value in vars(layout).items() if name.startswith(prefix)]
         assert len(set(places)) == len(places), prefix
-    assert arena._FIELDS.size == 88
+    assert arena._FIELDS.size == 96
 
 
 def test_an_edit_that_breaks_the_layout_stops_the_import() -> None:

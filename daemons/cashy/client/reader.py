@@ -7,7 +7,8 @@ one under which it was learnt. A generation never comes back, so an unchanged wo
 slots in the process safe without any invalidation message.
 
 Metadata is used without asking the daemon until the slot header's ``valid_until_ns``, which is read before the word is compared: so it belongs to
-this record. Blocks are keyed by content and need no freshness.
+this record. What can be changed through other hosts (``s3://``) needs two words of the arena's header too: the daemon is *coherent*, that is, will
+have heard of every change, and has not lost that since the record was validated. Blocks are keyed by content and need no freshness.
 
 Without the asymmetric fence (:mod:`shmipc.fence`) there is no pin table; the client then works on private copies, each verified (the word
 is the same after as before; where the processor does not keep loads in order, the crc32c of the whole block) and all of them bounded.
@@ -42,12 +43,16 @@ from shmipc.errors import PinTableFull, QuotaExceeded
 from shmipc.index import IndexReader
 from shmipc.layout import (
     DIGEST_BYTES,
+    H_COHERENT_UNTIL_NS,
+    H_DOUBTED_BEFORE_NS,
+    NEVER_ENDS,
     S_CRC,
     S_DIGEST,
     S_KIND,
     S_LENGTH,
     S_OFFSET,
     S_VALID_UNTIL_NS,
+    S_VALIDATED_NS,
     S_WATERMARK,
     SLOT_BYTES,
     SLOT_WORDS,
@@ -82,9 +87,14 @@ class _Mapping:
         geometry = self.reader.geometry
         slots_end = geometry.slots_offset + geometry.slot_count * SLOT_BYTES
         self.words = self.bytes[geometry.slots_offset : slots_end].cast("Q")
+        self.terms = self.bytes[
+            H_COHERENT_UNTIL_NS * WORD_BYTES : (H_DOUBTED_BEFORE_NS + 1) * WORD_BYTES
+        ].cast("Q")
         self.address = self.reader.address
 
     def __del__(self) -> None:
+        if hasattr(self, "terms"):
+            self.terms.release()
         if hasattr(self, "words"):
             self.words.release()
             self.bytes.release()
@@ -110,15 +120,24 @@ _HINTS_MASK = BLOCK_HINTS - 1
 assert BLOCK_HINTS & _HINTS_MASK == 0
 
 
+#: Until when the daemon is coherent, and from when on what was validated counts: as words of the arena's header, or for ever.
+_Terms = memoryview | tuple[int, int]
+
+_UNCHANGED_BY_OTHERS: _Terms = (NEVER_ENDS, 0)
+assert H_DOUBTED_BEFORE_NS == H_COHERENT_UNTIL_NS + 1
+
+
 class _KnownMeta:
-    """Decoded metadata, where its slot's words begin, and under which word it was read."""
+    """Decoded metadata, where its slot's words begin, under which word it was read, and on which terms it counts."""
 
-    __slots__ = ("at", "meta", "touch_after_ns", "word")
+    __slots__ = ("at", "doubted_before_ns", "meta", "terms", "touch_after_ns", "word")
 
-    def __init__(self, meta: Meta, at: int, word: int) -> None:
+    def __init__(self, meta: Meta, at: int, word: int, terms: _Terms, doubted_before_ns: int) -> None:
         self.meta = meta
         self.at = at
         self.word = word
+        self.terms = terms
+        self.doubted_before_ns = doubted_before_ns
         self.touch_after_ns = 0
 
 
@@ -249,7 +268,12 @@ class LocalArena:
         if known is not None:
             now_ns = monotonic_ns()
             at = known.at
-            if self._words[at + S_VALID_UNTIL_NS] > now_ns and self._words[at] == known.word:
+            if (
+                self._words[at + S_VALID_UNTIL_NS] > now_ns
+                and known.terms[0] > now_ns
+                and known.terms[1] == known.doubted_before_ns
+                and self._words[at] == known.word
+            ):
                 if now_ns > known.touch_after_ns:
                     self._touch_meta(known, now_ns)
                 return known.meta
@@ -263,14 +287,21 @@ class LocalArena:
             return None
         at = slot * SLOT_WORDS
         word = self._words[at]
-        if self._words[at + S_VALID_UNTIL_NS] <= monotonic_ns() or self._words[at + S_KIND] != KIND_META:
+        now_ns = monotonic_ns()
+        if self._words[at + S_VALID_UNTIL_NS] <= now_ns or self._words[at + S_KIND] != KIND_META:
+            return None
+        terms = self._mapping.terms if parsed.url.startswith("s3://") else _UNCHANGED_BY_OTHERS
+        # In this order: a daemon that is coherent anew has said before from when on it believes what it knows.
+        is_coherent = terms[0] > now_ns
+        doubted_before_ns = terms[1]
+        if not is_coherent or self._words[at + S_VALIDATED_NS] < doubted_before_ns:
             return None
         length = self._words[at + S_LENGTH]
         record = PrivateBytes(min(length, len(self._mapping.bytes)))
         if not self._copy(slot, word, digest, 0, memoryview(record)):
             return None
         meta = Meta(parsed.url, bytes(record))
-        self._remember_meta(name, _KnownMeta(meta, at, word))
+        self._remember_meta(name, _KnownMeta(meta, at, word, terms, doubted_before_ns))
         return meta
 
     def _remember_meta(self, name: str, known: _KnownMeta) -> None:
@@ -299,6 +330,8 @@ class LocalArena:
             now_ns = monotonic_ns()
             if (
                 words[known.at + S_VALID_UNTIL_NS] > now_ns
+                and known.terms[0] > now_ns
+                and known.terms[1] == known.doubted_before_ns
                 and words[known.at] == known.word
                 and now_ns <= known.touch_after_ns
             ):

@@ -138,6 +138,13 @@ class MiniMaster:
         with self._lock:
             self.arena.set_valid_until(self.arena.find(names.meta_digest(names.parse_name(name))), 0)
 
+    def revalidate(self, name: str) -> None:
+        """The origin was asked now, and the metadata of ``name`` is as it was."""
+        now_ns = time.monotonic_ns()
+        with self._lock:
+            slot = self.arena.find(names.meta_digest(names.parse_name(name)))
+            self.arena.set_valid_until(slot, now_ns + int(self.valid_s * 1e9), now_ns)
+
     # --- life ---
 
     def start(self) -> MiniMaster:
@@ -340,7 +347,7 @@ class MiniMaster:
         slot = self.arena.find(digest)
         if slot < 0:
             slot = self._fill(digest, meta_record.encode(info), meta_record.KIND_META)
-        self.arena.set_valid_until(slot, valid_until)
+        self.arena.set_valid_until(slot, valid_until, time.monotonic_ns())
         return info
 
     def _fill(self, digest: bytes, data: bytes, kind: int) -> int:
