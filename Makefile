@@ -2,21 +2,26 @@
 # make demo    a real origin, real data, one host of cashy: read cold and warm through S3 and the client library
 # make test    all tests        make lint   ruff, mypy, layers        make bench   benchmarks against real programs
 # make placement               runs the simulations of docs/placement.md again and writes its picture and tables (minutes)
-# make system-packages          Debian packages that benchmarks compare against (needs root)
+# make clients                 the S3 clients that tests run unmodified, each in an environment of its own
+# make system-packages         Debian packages that benchmarks compare against, and that tests need (needs root)
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
-# Programs that `make bench` compares cashy with; tests need none of them.
+# Programs that `make bench` compares cashy with.
 SYSTEM_PACKAGES := nginx-light redis-server wrk
+# Programs that tests need.
+TEST_PACKAGES := rclone curl
+# S3 clients that pin what others need otherwise, each in an environment of its own: tests/clients/requirements/<name>.txt
+CLIENTS := $(patsubst tests/clients/requirements/%.txt,build/clients/%/.made,$(wildcard tests/clients/requirements/*.txt))
 
-.PHONY: setup demo test lint format docs bench placement system-packages clean
+.PHONY: setup demo test lint format docs bench placement clients test-packages system-packages clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
-	@sed -n 's/^# //p' Makefile | head -5
+	@sed -n 's/^# //p' Makefile | head -6
 
 setup: $(STAMP)
 
@@ -58,8 +63,16 @@ bench: $(VENV)/.set-up-bench
 placement: $(STAMP)
 	$(BIN)/python -m tests.simulation.placement
 
-system-packages:
-	@missing=$$(for package in $(SYSTEM_PACKAGES); do \
+clients: $(CLIENTS)
+
+build/clients/%/.made: tests/clients/requirements/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+test-packages: SYSTEM_PACKAGES := $(TEST_PACKAGES)
+test-packages system-packages:
+	@missing=$$(for package in $(SYSTEM_PACKAGES) $(TEST_PACKAGES); do \
 	    dpkg-query --show --showformat='$${db:Status-Status}' $$package 2>/dev/null | grep -q '^installed$$' || echo $$package; done); \
 	if [ -z "$$missing" ]; then echo "system packages: all there"; \
 	elif [ "$$(id -u)" = 0 ]; then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing; \

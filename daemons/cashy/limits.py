@@ -6,7 +6,11 @@ __all__ = [
     "ACCEPT_PAUSE_S",
     "ARENA_WAIT_S",
     "CHANGES_REMEMBERED_MAX",
+    "CHANGE_END_S",
+    "CHANGE_MARK_S",
     "CHANGE_NAMES_MAX",
+    "CHANGE_RETRY_S",
+    "CHANGE_ROUND_LEASES",
     "CLIENT_OUTGOING_BYTES_MAX",
     "DESCRIPTORS_WANTED",
     "FETCH_BLOCKS_MAX",
@@ -15,6 +19,10 @@ __all__ = [
     "FILL_SILENCE_S_MAX",
     "HARVEST_MARKS_MAX",
     "HELLO_TIMEOUT_S",
+    "LEASE_ANSWER_S",
+    "LEASE_NAMES_BYTES",
+    "LEASE_RENEWALS",
+    "LEASE_RETRY_S",
     "LOCATE_BLOCKS_MAX",
     "MAINTENANCE_INTERVAL_S",
     "OVERFULL_RETRY_S",
@@ -61,8 +69,32 @@ FETCH_WINDOW_BLOCKS_MAX = 64
 #: Block reads waiting for a place among those under way; over it SlowDown.
 FILLS_WAITING_MAX = 16_384
 
-#: How long the answer to a write waits for the other hosts to note it; one that is silent finds out when it checks the object's version.
+#: How long another host may take to note a change before it is told again.
 PEER_CHANGED_TIMEOUT_S = 2.0
+
+#: How often that is tried with a host that is down.
+CHANGE_RETRY_S = 0.1
+
+#: How many leases' lengths the hosts have to note a change: a silent host's lease ends in one, and a host that has just started counts after one.
+CHANGE_ROUND_LEASES = 3
+
+#: How long the end of a change is told again while too few hosts note it; then its writer gets an error, though the object may be changed.
+CHANGE_END_S = 60.0
+
+#: How long an object counts as being changed if the host that changes it says no more: longer than a store may take to answer.
+CHANGE_MARK_S = 900.0
+
+#: A lease is asked for anew so many times in its length: two answers may be lost.
+LEASE_RENEWALS = 3
+
+#: How long another host may take to grant one: less than the time between two questions.
+LEASE_ANSWER_S = 0.9
+
+#: How soon a host that did not grant one is asked again.
+LEASE_RETRY_S = 0.2
+
+#: Names told of with one lease: half of what its frame may hold.
+LEASE_NAMES_BYTES = 32 << 10
 
 #: Names told of in one message to another host: well below what its frame may hold, and a millisecond of its loop.
 PEER_CHANGED_BYTES = 32 << 10

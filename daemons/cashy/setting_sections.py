@@ -14,8 +14,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from cashy.core.s3_address import aws_endpoint_url
 from cashy.errors import ConfigError
-from cashy.setting_values import Address, BlockSize, ByteSize, HttpUrl
+from cashy.setting_values import Address, BlockSize, ByteSize, DomainName, HttpUrl
 
 __all__ = [
     "DEFAULT_SOCKET_PATH",
@@ -37,6 +38,8 @@ __all__ = [
 DEFAULT_SOCKET_PATH = "/run/cashy/cashy.sock"
 
 _MODE = "^0?[0-7]{3}$"
+#: It becomes a part of host names and signatures; empty: the default.
+_REGION = r"^([a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?)?$"
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 #: What host names are made of, up to the 64 bytes that Linux allows one; no "=" and ",", which end it in an option.
 _HOST_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -193,28 +196,65 @@ class FreshnessSettings(_Section, frozen=True, kw_only=True):
 class S3OriginSettings(_Section, frozen=True, kw_only=True, tag_field="kind", tag="s3"):
     """An S3 store; its buckets keep their names. Credentials come from the usual AWS chain."""
 
-    url: Annotated[HttpUrl, _about("Endpoint of the store.")]
+    url: Annotated[
+        HttpUrl,
+        _about("Endpoint of the store; default: Amazon's own of the region, which must then be given."),
+    ] = HttpUrl("")
     name: Annotated[
         str, _about("Name in logs and counters, part of the cached blocks' identity; default: the url.")
     ] = ""
-    region: Annotated[str, _about("Region that requests are signed for.")] = "us-east-1"
+    region: Annotated[
+        str,
+        _about(
+            "Region that requests are signed for, until the store names another one of a bucket; default: us-east-1.",
+            pattern=_REGION,
+        ),
+    ] = ""
+    addressing: Annotated[
+        Literal["path", "virtual-host"],
+        _about(
+            "Where the bucket stands: in the path, or before the endpoint's name if it can stand in a host name.",
+        ),
+    ] = "path"
     buckets: Annotated[
         tuple[str, ...], _about("Buckets read from here; empty: all that no other origin names.")
     ] = ()
     anonymous: Annotated[bool, _about("Send requests unsigned, for public buckets.")] = False
     connections_max: Annotated[
-        int, _about("Connections to the store.", unit="connections", ge=1, le=4096)
+        int, _about("Connections to each host of the store.", unit="connections", ge=1, le=4096)
     ] = 32
     queue_max: Annotated[
-        int, _about("Requests waiting for a connection; further ones get SlowDown.", unit="requests", ge=0)
+        int,
+        _about(
+            "Requests waiting for a connection to a host; further ones get SlowDown.", unit="requests", ge=0
+        ),
     ] = 1024
     connect_timeout_s: Annotated[float, _about("Limit for making a connection.", unit="s", ge=0.01)] = 5.0
     head_timeout_s: Annotated[
         float, _about("Limit from request to the head of its answer.", unit="s", ge=0.01)
     ] = 10.0
     read_timeout_s: Annotated[float, _about("Limit between two arrivals of bytes.", unit="s", ge=0.01)] = 15.0
+    block_timeout_s: Annotated[
+        float,
+        _about("Limit for one block, waiting and retries included.", unit="s", ge=0.01, le=100),
+    ] = 60.0
+    retries_max: Annotated[
+        int,
+        _about(
+            "How often a request is sent again within block_timeout_s after a refusal that may pass (503, 429, 500 …) or a broken connection.",
+            unit="retries",
+            ge=0,
+            le=16,
+        ),
+    ] = 4
 
     def __post_init__(self) -> None:
+        if not self.url and not self.region:
+            raise ValueError("an s3 origin needs its url, or its region if it is Amazon's own store")
+        if not self.url:
+            msgspec.structs.force_setattr(self, "url", HttpUrl(aws_endpoint_url(self.region)))
+        if not self.region:
+            msgspec.structs.force_setattr(self, "region", "us-east-1")
         if not self.name:
             msgspec.structs.force_setattr(self, "name", str(self.url))
 
@@ -268,7 +308,41 @@ class S3Settings(_Section, frozen=True, kw_only=True):
         ),
     ] = None
     anonymous: Annotated[bool, _about("Allow unsigned reads.", "--anonymous", _S3)] = False
+    rights: Annotated[
+        Literal["store", "here"],
+        _about(
+            "Who decides what the holder of a key may read: the credentials file and the S3 store behind, which is asked with "
+            "the key's credentials there, or the credentials file alone."
+        ),
+    ] = "store"
+    rights_valid_s: Annotated[
+        float, _about("How long a store's permission to read an object is remembered.", unit="s", ge=0)
+    ] = 60.0
     region: Annotated[str, _about("Region that signatures must name; empty: any.")] = ""
+    domains: Annotated[
+        tuple[DomainName, ...],
+        _about(
+            "Names under which buckets are hosts, as in bucket.s3.example.com for s3.example.com; empty: "
+            "buckets are in paths only."
+        ),
+    ] = ()
+    tls_certificate: Annotated[
+        Path | None,
+        _about(
+            "PEM file of the endpoint's certificate, then those it is signed by; with it the endpoint speaks "
+            "https only. Read again at SIGHUP.",
+            "--tls-certificate",
+            _S3,
+        ),
+    ] = None
+    tls_key: Annotated[
+        Path | None,
+        _about(
+            "PEM file of the certificate's private key; a world-readable file is refused.",
+            "--tls-key",
+            _S3,
+        ),
+    ] = None
     connections_max: Annotated[
         int,
         _about(
@@ -331,6 +405,15 @@ class ClusterSettings(_Section, frozen=True, kw_only=True):
         float,
         _about("Limit for a block from another host; then the next, at last the origin.", unit="s", ge=0.01),
     ] = 10.0
+    lease_s: Annotated[
+        float,
+        _about(
+            "How long a host believes what it knows of objects without hearing of another; a write waits so long for a silent one.",
+            unit="s",
+            ge=1,
+            le=30,
+        ),
+    ] = 3.0
     peers_tried: Annotated[
         int, _about("Hosts asked for a block before the origin is.", unit="hosts", ge=1, le=16)
     ] = 2

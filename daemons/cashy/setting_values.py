@@ -18,6 +18,7 @@ __all__ = [
     "BLOCK_BYTES_MIN",
     "BlockSize",
     "ByteSize",
+    "DomainName",
     "HttpUrl",
     "format_size",
     "parse_size",
@@ -26,6 +27,11 @@ __all__ = [
 
 #: Smaller blocks cost more headers and requests than they save; larger ones waste their tail and come late.
 BLOCK_BYTES_MIN, BLOCK_BYTES_MAX = 64 << 10, 64 << 20
+
+#: Labels of a DNS name; at least one letter in the last, or it would be an IP address (RFC 1123 2.1).
+_DOMAIN = re.compile(
+    r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*(?=[a-z0-9-]*[a-z])[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+)
 
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?")
 _SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
@@ -100,6 +106,18 @@ class Address(str):
         return int(self.rpartition(":")[2])
 
 
+class DomainName(str):
+    """A DNS name such as ``s3.example.com``, kept in small letters."""
+
+    @classmethod
+    def parse(cls, value: object) -> DomainName:
+        """Raises ValueError for anything else, a port and an IP address too."""
+        name = str(value).lower().removesuffix(".")
+        if _DOMAIN.fullmatch(name) is None:
+            raise ValueError(f'{value!r} is no domain; write a name without port, as in "s3.example.com"')
+        return cls(name)
+
+
 class HttpUrl(str):
     """``http://HOST[:PORT]`` or ``https://…``, without query or user name."""
 
@@ -117,7 +135,7 @@ class HttpUrl(str):
 
 def parse_value(wanted: type[Any], value: object) -> object:
     """Makes one of the types above, or an absolute path, of a TOML value: msgspec's ``dec_hook``."""
-    if issubclass(wanted, (ByteSize, Address, HttpUrl)):
+    if issubclass(wanted, (ByteSize, Address, DomainName, HttpUrl)):
         return wanted.parse(value)
     if issubclass(wanted, Path):
         if not isinstance(value, (str, Path)) or not Path(value).is_absolute():

@@ -213,12 +213,12 @@ def load_settings(
 
 
 def parse_origin_option(text: str) -> dict[str, object]:
-    """Reads ``s3=URL`` or ``file=DIRECTORY`` into the table of ``[[origin]]``; raises ValueError."""
+    """Reads ``s3=URL``, ``s3-anonymous=URL`` or ``file=DIRECTORY`` into the table of ``[[origin]]``; raises ValueError."""
     kind, separator, place = text.partition("=")
-    if not separator or not place or kind not in ("s3", "file"):
-        raise ValueError(f"{text!r} is no origin; write s3=URL or file=DIRECTORY")
-    if kind == "s3":
-        return {"kind": "s3", "url": HttpUrl.parse(place)}
+    if not separator or not place or kind not in ("s3", "s3-anonymous", "file"):
+        raise ValueError(f"{text!r} is no origin; write s3=URL, s3-anonymous=URL or file=DIRECTORY")
+    if kind != "file":
+        return {"kind": "s3", "url": HttpUrl.parse(place), "anonymous": kind == "s3-anonymous"}
     return {"kind": "directory", "path": str(Path(place).absolute())}
 
 
@@ -338,6 +338,7 @@ def _check_together(settings: Settings, source: _Source) -> None:
             f"instance.socket: the path is longer than the {SOCKET_PATH_BYTES_MAX} bytes a socket's may have",
         )
     _check_memory(settings.memory, source)
+    _check_tls(settings.s3, source)
     _check_origins(settings.origins, source)
     _check_peers(settings.peers, source)
     _check_cluster(settings, source)
@@ -351,6 +352,15 @@ def _check_memory(memory: MemorySettings, source: _Source) -> None:
         raise source.error(
             ("memory", "size"),
             f"memory.size: {size} is too little for blocks of {block}; give {least} or more",
+        )
+
+
+def _check_tls(s3: S3Settings, source: _Source) -> None:
+    missing = "tls_key" if s3.tls_key is None else "tls_certificate"
+    given = "tls_certificate" if s3.tls_key is None else "tls_key"
+    if (s3.tls_key is None) != (s3.tls_certificate is None):
+        raise source.error(
+            ("s3", given), f"s3.{given} needs s3.{missing} beside it; both may name one file that has both"
         )
 
 

@@ -71,6 +71,8 @@ def test_core_module_states_its_law(path: Path) -> None:
 def test_functions_and_files_are_small(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= FILE_LINES_MAX
+    if path.name.startswith("cases_"):
+        return  # tables: their functions have one line for each case and nothing else
     long = [
         f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
         for node in ast.walk(ast.parse(text))

@@ -66,7 +66,9 @@ class Population:
             content_id=self.content_id, size=self.blocks * CELL_BYTES, block_bytes=CELL_BYTES, version='"1"'
         )
         record = meta_record.encode(info)
-        self.store.put_meta(meta_digest(parse_name(_URL)), record, crc32c.crc32c(record), _NEVER_NS)
+        self.store.put_meta(
+            meta_digest(parse_name(_URL)), record, crc32c.crc32c(record), _NEVER_NS, _NEVER_NS
+        )
         _, table_fd = arena.tables.create()
         arena_fd = os.open(os.path.join(SHM_FOLDER, arena.segment.name), os.O_RDONLY)
         welcome = pb.Welcome(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from tests.system.harness import KEY, SECRET, s3_client
 
 from .machine import SERVER_CORE, free_ports, pinned, program, stopped_in_the_end, wait_for
@@ -132,17 +133,25 @@ def _weed_command(folder: Path, host: str, ports: Sequence[int]) -> list[str]:
         "-volume.max=100",
     ]
     # Volumes are laid out before the first write; the default size would reserve more than a tmpfs has.
-    command += ["-master.volumeSizeLimitMB=1024", "-s3.port.iceberg=0", "-s3.iam=false"]
+    command += ["-master.volumeSizeLimitMB=1024", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false"]
     return command + [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
 
 
 @contextmanager
 def seaweedfs(
-    folder: Path, *, host: str = "127.0.0.1", prefix: Sequence[str] = (), core: int = SERVER_CORE
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    prefix: Sequence[str] = (),
+    core: int = SERVER_CORE,
+    options: Sequence[str] = (),
 ) -> Iterator[Peer]:
-    """SeaweedFS with its S3 gateway, all in one process; ``prefix`` starts it elsewhere (in a network namespace)."""
+    """SeaweedFS with its S3 gateway, all in one process; ``prefix`` starts it elsewhere (in a network namespace).
+
+    ``options`` are added to its command line, where the last of two counts.
+    """
     ports = free_ports(8)
-    command = [*prefix, *_weed_command(folder, host, ports)]
+    command = [*prefix, *_weed_command(folder, host, ports), *options]
     environment = os.environ | {"GOMAXPROCS": "1"}
     with pinned(core), (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
@@ -159,6 +168,6 @@ def _makes_bucket(peer: Peer) -> bool:
     try:
         client.create_bucket(Bucket="bench")
         client.put_object(Bucket="bench", Key="first", Body=b"x" * 4096)
-    except (client.exceptions.ClientError, OSError):
+    except (ClientError, BotoCoreError, OSError):  # it listens before it serves
         return False
     return True

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import cluster_rows, cold_rows, growth_rows, local_rows, master_rows, ring_rows, s3_rows
+from . import cluster_rows, cold_rows, growth_rows, local_rows, master_rows, put_rows, ring_rows, s3_rows
 from .local_rows import MIB
 from .row import Result, Row
 
@@ -31,6 +31,7 @@ ROWS: tuple[Row, ...] = (
     Row("s3_cold_first_byte", "ms", "SeaweedFS, same link", "lower", 1.3, cold_rows.first_byte),
     Row("s3_cold_256m", "MB/s", "SeaweedFS, same link", "higher", 0.9, cold_rows.cold_transfer),
     Row("s3_cold_cpu", "CPU-s/GB", "SeaweedFS directly", "lower", None, cold_rows.cold_cpu),
+    Row("s3_put_256m", "MB/s", "SeaweedFS directly", "higher", 0.8, put_rows.upload),
     Row("fanout_links", "MB/s", "sum of the links", "higher", 0.9, cluster_rows.fanout),
     Row("peer_bytes_per_cpu", "MB/CPU-s", "nginx files, raw receiver", "higher", 0.8, cluster_rows.bytes_per_cpu),
     Row("master_rss_per_block", "bytes", "limit", "lower", 1.0, master_rows.bytes_per_block),

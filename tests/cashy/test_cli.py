@@ -49,7 +49,7 @@ def test_version() -> None:
         (["nonsense"], 2, "No such command 'nonsense'"),
         (["get"], 2, "Missing argument 'URL'"),
         (["dev", "--orign", "x"], 2, "No such option"),
-        (["dev", "--origin", "x"], 2, "write s3=URL or file=DIRECTORY"),
+        (["dev", "--origin", "x"], 2, "write s3=URL, s3-anonymous=URL or file=DIRECTORY"),
         (["dev", "--peer", "x"], 2, "--peer: 'x' is no peer; write NAME=HOST:PORT or NAME=HOST:PORT,WEIGHT"),
         (
             ["master", "--origin", "file=/", "--peer", "a=h:1", "--cluster-key", "/k"],

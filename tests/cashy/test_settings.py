@@ -98,7 +98,7 @@ def test_file_is_read(tmp_path: Path) -> None:
         (MINIMAL_ORIGIN + MINIMAL_ORIGIN + "uri = 1\n", 'cashy.toml:7: unknown key "uri" in [[origin]]; did you mean "url"?'),
         (MINIMAL_ORIGIN + "threads = 4\n", 'cashy.toml:4: unknown key "threads" in [[origin]]'),
         ('[[origin]]\nkind = "ftp"\n', "cashy.toml:2: unknown kind 'ftp' of [[origin]]; write \"s3\" or \"directory\""),
-        ('[[origin]]\nkind = "s3"\n', "cashy.toml:1: origin[0]: object missing required field url"),
+        ('[[origin]]\nkind = "s3"\n', "cashy.toml:1: origin[0]: an s3 origin needs its url, or its region"),
         ('[[origin]]\nurl = "http://h"\n', "cashy.toml:1: origin[0]: object missing required field kind"),
         ("[origin]\n", "cashy.toml:1: origin: expected a list of tables; write [[origin]]"),
         ("memory = 5\n", "cashy.toml:1: memory: expected a table, got int"),
@@ -498,3 +498,39 @@ def test_scanner_follows_any_document(document: dict[str, dict[str, Any]]) -> No
     assert tomllib.loads(text) == document
     found = key_lines(text)
     assert {path: found.get(path) for path in expected} == expected
+
+
+def test_amazons_own_store_needs_no_url_but_a_region(tmp_path: Path) -> None:
+    (tmp_path / "cashy.toml").write_text(
+        '[[origin]]\nkind = "s3"\nregion = "eu-west-3"\naddressing = "virtual-host"\n'
+    )
+    (origin,) = load_settings(tmp_path / "cashy.toml").origins
+    assert isinstance(origin, S3OriginSettings)
+    assert origin.url == origin.name == "https://s3.eu-west-3.amazonaws.com"
+    assert (origin.region, origin.addressing) == ("eu-west-3", "virtual-host")
+    assert S3OriginSettings(url=HttpUrl("http://store")).region == "us-east-1"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('addressing = "dns"', "invalid enum value 'dns'"),
+        ('region = "../evil"', "expected str matching regex"),
+        ("block_timeout_s = 101", "expected float <= 100"),
+        ("retries_max = 17", "expected int <= 16"),
+    ],
+)
+def test_mistaken_reader_is_told(tmp_path: Path, line: str, message: str) -> None:
+    assert message in error_of(tmp_path, f'[[origin]]\nkind = "s3"\nurl = "http://h"\n{line}\n')
+
+
+def test_anonymous_store_as_an_option() -> None:
+    assert parse_origin_option("s3-anonymous=http://h:1") == {
+        "kind": "s3",
+        "url": "http://h:1",
+        "anonymous": True,
+    }
+    settings = load_settings(None, {"origin": [parse_origin_option("s3-anonymous=http://h:1")]})
+    (origin,) = settings.origins
+    assert isinstance(origin, S3OriginSettings)
+    assert origin.anonymous

@@ -142,10 +142,13 @@ class DevCluster:
         block: str = "4MiB",
         workers: int = 1,
         config: str = "",
+        variables: dict[str, str] | None = None,
+        more_keys: str = "",
     ) -> None:
         self.folder = folder
         credentials = folder / "credentials.toml"
-        credentials.write_text(f'[key.{KEY}]\nsecret = "{SECRET}"\nbuckets = ["*"]\nrights = "read-write"\n')
+        own_key = f'[key.{KEY}]\nsecret = "{SECRET}"\nbuckets = ["*"]\nrights = "read-write"\n'
+        credentials.write_text(own_key + more_keys)
         credentials.chmod(0o600)
         settings = folder / "cashy.toml"
         settings.write_text(config)
@@ -167,6 +170,7 @@ class DevCluster:
             "AWS_SECRET_ACCESS_KEY": "origin",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+        environment |= variables or {}
         self._log = (folder / "log").open("ab")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._log, env=environment)
         assert self.process.stdout is not None
@@ -223,9 +227,17 @@ class DevHost(RunningHost):
         block: str = "4MiB",
         workers: int = 1,
         config: str = "",
+        variables: dict[str, str] | None = None,
     ) -> None:
         self._cluster = DevCluster(
-            1, folder, *origins, memory=memory, block=block, workers=workers, config=config
+            1,
+            folder,
+            *origins,
+            memory=memory,
+            block=block,
+            workers=workers,
+            config=config,
+            variables=variables,
         )
         super().__init__(self._cluster.ready["hosts"][0])
         self.folder = folder

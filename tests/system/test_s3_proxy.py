@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -54,7 +55,7 @@ def weed_command(program: str, folder: Path, ports: list[int]) -> list[str]:
     names += ["filer.port", "filer.port.grpc"]
     return [
         program, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-s3", f"-s3.config={folder / 's3.json'}",
-        "-volume.max=20", "-master.volumeSizeLimitMB=256", "-s3.port.iceberg=0", "-s3.iam=false",
+        "-volume.max=20", "-master.volumeSizeLimitMB=256", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false",
         *(f"-{name}={port}" for name, port in zip(names, ports, strict=True)),
     ]  # fmt: skip
 
@@ -246,7 +247,12 @@ def test_presigned_urls(client: Any, direct: Any) -> None:
 
 def exchange(url: str, data: bytes) -> bytes:
     parts = urllib.parse.urlsplit(url)
-    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as raw:
+    with ExitStack() as stack:
+        raw: socket.socket = stack.enter_context(
+            socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20)
+        )
+        if parts.scheme == "https":
+            raw = stack.enter_context(ssl._create_unverified_context().wrap_socket(raw))
         raw.sendall(data)
         received = b""
         while piece := raw.recv(1 << 16):

@@ -45,6 +45,7 @@ class DevHost:
     parameters: dict[str, Any]
     metrics_of_workers: list[Address]
     is_alone: bool = True
+    has_tls: bool = False
     master: Child | None = None
     workers: list[Child] = field(default_factory=list)
 
@@ -89,7 +90,8 @@ class DevHost:
         """The endpoint, None if there are no workers."""
         if not self.workers:
             return None
-        return f"http://{self.workers[0].notified.get('X_CASHY_S3', self.parameters['s3__listen'])}"
+        scheme = "https" if self.has_tls else "http"
+        return f"{scheme}://{self.workers[0].notified.get('X_CASHY_S3', self.parameters['s3__listen'])}"
 
     def report(self) -> dict[str, object]:
         """The host's entry in the ready line: addresses as the daemons themselves have told them."""
@@ -166,6 +168,7 @@ def _plan_host(
         {**parameters, **own},
         [_metrics_address(metrics.s3, index * workers + place, "s3", stack) for place in range(workers)],
         alone,
+        settings.s3.tls_certificate is not None,
     )
 
 

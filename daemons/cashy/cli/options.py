@@ -35,7 +35,7 @@ _METAVARS = {
 }
 #: Options that are given once for each table of a list: how one is written, and how it is read.
 _LISTS: dict[str, tuple[str, Callable[[str], dict[str, object]]]] = {
-    "origin": ("s3=URL|file=DIR", parse_origin_option),
+    "origin": ("s3=URL|s3-anonymous=URL|file=DIR", parse_origin_option),
     "peer": ("NAME=HOST:PORT[,WEIGHT]", parse_peer_option),
 }
 _CONFIG_HELP = "TOML file of settings (docs/cashy-settings.md); options given here go before it. "

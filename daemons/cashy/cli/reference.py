@@ -55,8 +55,8 @@ daemons), `CASHY_CONFIG`. An S3 origin's credentials come from the usual AWS cha
 """
 
 _SETTINGS_LISTS = """\
-`--origin s3=URL` and `--origin file=DIRECTORY` (repeatable) replace the file's origins, `--peer NAME=HOST:PORT`
-or `--peer NAME=HOST:PORT,WEIGHT` (repeatable) its peers.
+`--origin s3=URL`, `--origin s3-anonymous=URL` (requests go unsigned) and `--origin file=DIRECTORY` (repeatable)
+replace the file's origins, `--peer NAME=HOST:PORT` or `--peer NAME=HOST:PORT,WEIGHT` (repeatable) its peers.
 
 A cluster is the list of its `[[peer]]` hosts, the same on each of them, and the secret in `cluster.key_file`; only
 `cluster.host` differs, so one file fits all with `--cluster-host`. Each block has one home among the hosts, found from

@@ -6,7 +6,12 @@ smuggle a second request (two Content-Lengths, one beside Transfer-Encoding, a b
 
 * limits on target, head and number of headers, enforced before they are collected;
 * ``chunked`` as the only Transfer-Encoding, and none in HTTP/1.0 (RFC 9112 6.1): llhttp takes others, and then guesses where a body ends;
-* Host exactly once in HTTP/1.1 (RFC 9112 3.2), and the origin form of the target only (we are no proxy);
+* Host exactly once in HTTP/1.1, and one that names a host (RFC 9112 3.2); of an absolute target (``http://host/path``), which every server
+  must take, the host replaces the header (RFC 9112 3.2.2); ``*`` with OPTIONS only, no other form (we are no proxy);
+* HTTP/1.0 gets one answer per connection. Keeping it would need ``Connection: keep-alive`` in every answer, or such a client waits for
+  the end of a body that has ended; RFC 9112 9.3 leaves the choice, and nobody who cares for speed speaks it;
+* what follows a request to switch protocols is still HTTP/1.1 (RFC 9110 7.8: ``Upgrade`` may be ignored; Java's and curl's clients offer
+  ``h2c`` with uploads too). llhttp stops there, so the body is read by a second parser, and then the connection ends;
 * a bounded body on GET and HEAD, hashed and thrown away: it has no meaning there (RFC 9110 9.3.1), but its framing must be consumed; a
   larger one *ends the connection*: whoever answers without having read it cannot know where the next request begins;
 * any other request with a body is given out as soon as its head is complete, with a :class:`Body` that fills while more is fed. Whoever
@@ -24,12 +29,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
 import httptools
 
 from cashy.core.s3_errors import S3Error
+from cashy.core.virtual_host import is_authority
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -60,6 +66,9 @@ BODY_IGNORED_BYTES_MAX = 65_536
 
 # What one request may have fed before its head is complete: both limits, the request line, and leading empty lines.
 _UNFINISHED_BYTES_MAX = TARGET_BYTES_MAX + HEAD_BYTES_MAX + 1024
+
+# RFC 3986 4.3 with an authority; what that may be is checked apart.
+_ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SIZED_NAMES = frozenset(
@@ -98,6 +107,8 @@ class Body:
 class Request:
     """One request. ``path`` and ``query`` are as sent; ``headers`` have lower-case names, repeated ones are joined by commas.
 
+    ``path`` begins with ``/``, or is ``*`` alone (OPTIONS for the server as a whole).
+
     ``body_sha256`` is the hexadecimal hash of the body, None if it was not read: it is still to come as ``body``, or, without one, will
     not be read at all, and then ``keep_alive`` is False.
     """
@@ -130,7 +141,7 @@ class RequestReader:
     """One connection's requests. Feed bytes in small pieces; take from :attr:`requests`; when that is empty, look at :attr:`error`."""
 
     __slots__ = (
-        "_body", "_body_hash", "_body_length", "_head_bytes", "_header_count", "_headers", "_http_1_1", "_parser", "_target",
+        "_body", "_body_hash", "_body_length", "_head_bytes", "_header_count", "_headers", "_is_http_1_0", "_parser", "_target",
         "_unfinished_bytes", "error", "in_request", "is_over", "requests",
     )  # fmt: skip
 
@@ -151,16 +162,19 @@ class RequestReader:
             return
         self.in_request = True
         self._unfinished_bytes += len(data)
+        after_upgrade: bytes | bytearray | memoryview | None = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
             if not isinstance(error.__context__, _Stop):
                 raise  # a bug of ours
-        except httptools.HttpParserUpgrade:
-            self._end_after_upgrade()
+        except httptools.HttpParserUpgrade as error:
+            after_upgrade = data[error.args[0] :]
         except httptools.HttpParserError as error:
             if not self.is_over:
                 self._fail(_parse_error(error))
+        if after_upgrade is not None:
+            self._go_on_without_upgrade(after_upgrade)
         if self._unfinished_bytes > _UNFINISHED_BYTES_MAX and not self.is_over:
             self._fail(S3Error("RequestHeaderSectionTooLarge"))
 
@@ -169,6 +183,7 @@ class RequestReader:
     def on_message_begin(self) -> None:  # noqa: D102
         self.in_request = True
         self._target = b""
+        self._is_http_1_0 = False
         self._headers: dict[bytes, bytes] | None = {}
         self._header_count = 0
         self._head_bytes = 0
@@ -203,10 +218,16 @@ class RequestReader:
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._stop(S3Error("BadRequest", f"HTTP/{version} is not spoken here; use HTTP/1.1."))
-        if b"host" not in headers and version == "1.1":
+        self._is_http_1_0 = version == "1.0"
+        if self._target[:1] != b"/":
+            self._to_origin_form(headers)
+        if self._target.find(b"#") >= 0:
+            self._stop(S3Error("InvalidURI", "The request's target has a '#'."))
+        host = headers.get(b"host")
+        if host is None and version == "1.1":
             self._stop(S3Error("BadRequest", "An HTTP/1.1 request needs a Host header."))
-        if self._target[:1] != b"/" or self._target.find(b"#") >= 0:
-            self._stop(S3Error("InvalidURI", "The request's target must be a path that begins with '/'."))
+        if host is not None and not is_authority(host):
+            self._stop(S3Error("BadRequest", "The Host header does not name a host."))
         codings = headers.get(b"transfer-encoding", b"chunked").lower()
         if codings != b"chunked" or (version == "1.0" and b"transfer-encoding" in headers):  # RFC 9112 6.1
             self._stop(S3Error("BadRequest", "The only Transfer-Encoding is chunked, in HTTP/1.1."))
@@ -214,9 +235,18 @@ class RequestReader:
             return
         if parser.get_method() not in (b"GET", b"HEAD"):
             self._give_with_body(headers)
-        elif not _will_drop_body(headers):
+        elif not _will_drop_body(headers) or parser.should_upgrade():
             self._give(keep_alive=False, body_sha256=None)
             raise _Stop
+
+    def _to_origin_form(self, headers: dict[bytes, bytes]) -> None:
+        if self._target == b"*" and self._parser.get_method() == b"OPTIONS":
+            return
+        match = _ABSOLUTE_FORM.fullmatch(self._target)
+        if match is None:
+            self._stop(S3Error("InvalidURI", "The request's target must be a path that begins with '/'."))
+        headers[b"host"] = match[1]
+        self._target = match[2] if match[2][:1] == b"/" else b"/" + match[2]
 
     def on_body(self, part: bytes) -> None:  # noqa: D102
         self._unfinished_bytes = 0
@@ -233,17 +263,21 @@ class RequestReader:
 
     def on_message_complete(self) -> None:  # noqa: D102
         body_hash, body = self._body_hash, self._body
+        if body is not None and self._parser.should_upgrade():
+            return  # llhttp means the head
         if body is not None:
             body.is_complete = True
             self._body = None
             self.in_request = False
             self._unfinished_bytes = 0
-            self.is_over = not self._parser.should_keep_alive()
-            return
-        self._give(
-            keep_alive=self._parser.should_keep_alive(),
-            body_sha256=body_hash.hexdigest().encode() if body_hash is not None else _EMPTY_SHA256,
-        )
+            self.is_over = not self._keeps_alive()
+        else:
+            self._give(
+                keep_alive=self._keeps_alive(),
+                body_sha256=body_hash.hexdigest().encode() if body_hash is not None else _EMPTY_SHA256,
+            )
+        if self.is_over:
+            raise _Stop  # llhttp would go on where it thinks the connection does
 
     # ------------------------------------------------------------ results
 
@@ -255,16 +289,14 @@ class RequestReader:
 
     def _give_with_body(self, headers: dict[bytes, bytes]) -> None:
         length = headers.get(b"content-length")  # digits only, and within 64 bits: llhttp has checked
-        # After a request to switch protocols llhttp parses no more, though the answer is that we do not.
-        keep_alive = self._parser.should_keep_alive() and b"upgrade" not in headers
-        request = self._append(keep_alive)
+        request = self._append(self._keeps_alive())
         request.body_sha256 = None
         request.body = self._body = Body(None if length is None else int(length))
 
     def _append(self, keep_alive: bool) -> Request:
         assert self._headers is not None
         request = Request(self._parser.get_method(), self._target, self._headers, keep_alive)
-        request.is_http_1_0 = self._parser.get_http_version() == "1.0"
+        request.is_http_1_0 = self._is_http_1_0
         self._headers = None
         self._unfinished_bytes = 0
         self.requests.append(request)
@@ -275,13 +307,23 @@ class RequestReader:
         """The body that is coming at the moment; it belongs to the last of the requests given."""
         return self._body
 
-    def _end_after_upgrade(self) -> None:
-        """The request is complete and is answered as if it had not asked (RFC 9110 7.8), but llhttp will parse no more."""
-        if self.requests:
-            self.requests[-1].keep_alive = False
-        self.is_over = True
+    def _keeps_alive(self) -> bool:
+        parser = self._parser
+        return parser.should_keep_alive() and not self._is_http_1_0 and not parser.should_upgrade()
 
-    def _stop(self, error: S3Error) -> None:
+    def _go_on_without_upgrade(self, rest: bytes | bytearray | memoryview) -> None:
+        """The request is answered as if it had not asked to switch (RFC 9110 7.8); of what follows only its own body is read."""
+        body = self._body
+        if body is None:
+            self.is_over = True
+            return
+        length = b"Transfer-Encoding: chunked" if body.due is None else b"Content-Length: %d" % body.due
+        self._header_count = self._head_bytes = 0  # what follows are the next parser's
+        self._parser = httptools.HttpRequestParser(_BodyOnly(self))
+        self._parser.feed_data(b"PUT / HTTP/1.1\r\nConnection: close\r\n" + length + b"\r\n\r\n")
+        self.feed(rest)
+
+    def _stop(self, error: S3Error) -> NoReturn:
         self._fail(error)
         raise _Stop
 
@@ -289,6 +331,15 @@ class RequestReader:
         self.error = error
         self.is_over = True
         self.in_request = False
+
+
+class _BodyOnly:
+    """What a parser tells that reads the rest of a request whose head another one has read."""
+
+    def __init__(self, reader: RequestReader) -> None:
+        self.on_header = reader.on_header  # of the trailer: counted
+        self.on_body = reader.on_body
+        self.on_message_complete = reader.on_message_complete
 
 
 def _will_drop_body(headers: dict[bytes, bytes]) -> bool:

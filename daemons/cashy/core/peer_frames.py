@@ -28,7 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: Two hosts must agree; said in HELLO and CHALLENGE.
-PEER_PROTOCOL_VERSION = 1
+PEER_PROTOCOL_VERSION = 2
 
 #: First bytes of every frame: whoever speaks something else is noticed at the first one.
 MAGIC = b"CPf1"
@@ -77,6 +77,7 @@ class Kind(IntEnum):
     CANCEL = 19
     PING = 20
     CHANGED = 21
+    LEASE = 22
     BLOCK = 32
     DATA = 33
     META = 34
@@ -84,6 +85,7 @@ class Kind(IntEnum):
     ERROR = 36
     PONG = 37
     NOTED = 38
+    LEASED = 39
 
 
 #: The longest payload of each kind. What a stranger can make us keep is a greeting's.
@@ -98,7 +100,10 @@ PAYLOAD_BYTES_MAX: dict[Kind, int] = {
     Kind.HEAD: 16 << 10,
     Kind.STATUS: 16,
     Kind.CHANGED: 64 << 10,  # names of at most 4 KiB: several deletes in one frame
-    Kind.NOTED: 0,
+    Kind.NOTED: 512
+    << 10,  # a cluster of a thousand hosts may hold as many promises, names of at most 255 bytes
+    Kind.LEASE: 32,
+    Kind.LEASED: 64 << 10,  # as many changes as one CHANGED tells, of different hosts
     Kind.CANCEL: 0,
     Kind.PING: 0,
     Kind.BLOCK: 64
@@ -112,7 +117,10 @@ PAYLOAD_BYTES_MAX: dict[Kind, int] = {
 
 #: Kinds that carry the id of a request; all others carry 0.
 WITH_REQUEST_ID = frozenset(
-    (Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CHANGED, Kind.CANCEL, Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.ERROR)
+    (
+        Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CHANGED, Kind.LEASE, Kind.CANCEL,
+        Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.LEASED, Kind.ERROR,
+    )
 )  # fmt: skip
 
 #: What may come for a request under way.
@@ -121,10 +129,11 @@ ANSWERS: dict[Kind, frozenset[Kind]] = {
     Kind.HEAD: frozenset((Kind.META, Kind.ERROR)),
     Kind.STATUS: frozenset((Kind.STATUS_REPORT, Kind.ERROR)),
     Kind.CHANGED: frozenset((Kind.NOTED, Kind.ERROR)),
+    Kind.LEASE: frozenset((Kind.LEASED, Kind.ERROR)),
 }
 
 #: What ends a request whenever it comes. (BLOCK of length 0 and the last DATA end a READ, too.)
-ENDINGS = frozenset((Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.ERROR))
+ENDINGS = frozenset((Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.LEASED, Kind.ERROR))
 
 
 class State(IntEnum):
@@ -144,12 +153,21 @@ NEXT_STATE: dict[State, dict[Kind, State]] = {
     State.AWAIT_HELLO: {Kind.HELLO: State.AWAIT_PROOF},
     State.AWAIT_PROOF: {Kind.PROOF: State.SERVING},
     State.SERVING: dict.fromkeys(
-        (Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CHANGED, Kind.CANCEL, Kind.PING), State.SERVING
+        (Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CHANGED, Kind.LEASE, Kind.CANCEL, Kind.PING), State.SERVING
     ),
     State.AWAIT_CHALLENGE: {Kind.CHALLENGE: State.AWAIT_WELCOME, Kind.REFUSED: State.REFUSED},
     State.AWAIT_WELCOME: {Kind.WELCOME: State.ASKING, Kind.REFUSED: State.REFUSED},
     State.ASKING: dict.fromkeys(
-        (Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.ERROR, Kind.PONG),
+        (
+            Kind.BLOCK,
+            Kind.DATA,
+            Kind.META,
+            Kind.STATUS_REPORT,
+            Kind.NOTED,
+            Kind.LEASED,
+            Kind.ERROR,
+            Kind.PONG,
+        ),
         State.ASKING,
     ),
     State.REFUSED: {},

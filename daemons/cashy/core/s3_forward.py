@@ -50,11 +50,15 @@ __all__ = [
 
 
 class StoreAddress(NamedTuple):
-    """A store as requests to it say it: ``authority`` is the Host header's value, ``base_path`` stands before every path (may be empty)."""
+    """A store as requests to it say it: ``authority`` is the Host header's value, ``base_path`` stands before every path (may be empty).
+
+    ``has_bucket``: the host is the bucket's own (virtual-host style), so the path goes out without its first element.
+    """
 
     authority: bytes
     base_path: bytes
     region: str
+    has_bucket: bool = False
 
 
 class StoreKey(NamedTuple):
@@ -224,13 +228,13 @@ def request_head(
 ) -> bytes:
     """The head of a request to the store; without ``key`` it goes unsigned.
 
-    ``path`` and ``query`` as they are to be sent; ``headers`` from :func:`forwarded_headers`, an empty value drops one. ``payload`` is the
-    value of ``x-amz-content-sha256``, ``length`` that of Content-Length, None for none.
+    ``path`` (path-style) and ``query`` as they are to be sent; ``headers`` from :func:`forwarded_headers`, an empty value drops one.
+    ``payload`` is the value of ``x-amz-content-sha256``, ``length`` that of Content-Length, None for none.
     """
     lines = {b"host": address.authority, **{name: value for name, value in headers.items() if value}}
     if length is not None:
         lines[b"content-length"] = b"%d" % length
-    path = address.base_path + path
+    path = address.base_path + (_without_bucket(path) if address.has_bucket else path)
     lines[b"x-amz-content-sha256"] = payload
     if key is not None:
         stamp = _timestamp(int(epoch_s))
@@ -241,6 +245,11 @@ def request_head(
     target = path + b"?" + query if query else path
     text = b"".join([name + b": " + value + b"\r\n" for name, value in lines.items()])
     return method + b" " + target + b" HTTP/1.1\r\n" + text + b"\r\n"
+
+
+def _without_bucket(path: bytes) -> bytes:
+    """The path less its first element, whatever its encoding; the rest stays as it was sent."""
+    return b"/" + path[1:].partition(b"/")[2]
 
 
 def _authorization(

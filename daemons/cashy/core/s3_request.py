@@ -33,19 +33,28 @@ OVERRIDES: dict[bytes, bytes] = {
     b"response-expires": b"expires",
 }
 
-# Subresources and parameters that make a GET or HEAD of an object another operation, or one of another version or part.
+# Subresources and parameters that make a GET or HEAD of an object another operation, or one of another version or part. Those that belong to
+# buckets are among them: what they mean on a key is the store's to say.
 _SUBRESOURCES = frozenset(
-    b"acl attributes legal-hold partNumber retention select select-type tagging torrent uploadId uploads versionId".split()
+    b"""accelerate acl analytics attributes cors delete encryption intelligent-tiering inventory legal-hold lifecycle list-type location
+    logging metrics notification object-lock ownershipControls partNumber policy policyStatus publicAccessBlock replication
+    requestPayment restore retention select select-type tagging torrent uploadId uploads versionId versioning versions website""".split()
 )
 
-# Headers that change which bytes a read gives, or need what only the store has.
+# Headers that change which bytes a read gives, or need what only the store has (its rules for other origins: CORS).
 _FOREIGN_HEADERS = frozenset(
     (
+        b"access-control-request-headers",
+        b"access-control-request-method",
+        b"origin",
+        b"x-amz-expected-bucket-owner",
+        b"x-amz-request-payer",
+        b"x-amz-server-side-encryption",
+        b"x-amz-server-side-encryption-aws-kms-key-id",
+        b"x-amz-server-side-encryption-context",
         b"x-amz-server-side-encryption-customer-algorithm",
         b"x-amz-server-side-encryption-customer-key",
         b"x-amz-server-side-encryption-customer-key-md5",
-        b"x-amz-expected-bucket-owner",
-        b"x-amz-request-payer",
     )
 )
 

@@ -25,8 +25,10 @@ from cashy.core.ranges import ByteRange, unsatisfied_content_range
 from cashy.core.s3_errors import S3Error, error_document
 
 __all__ = [
+    "CHECKSUM_PREFIX",
     "Description",
     "RenderedObject",
+    "checksum_lines",
     "common_headers",
     "error_answer",
     "etag_of",
@@ -87,6 +89,12 @@ class RenderedObject:
     checksums: bytes
 
 
+#: Headers that go only with the whole object, to whoever asked for them.
+CHECKSUM_PREFIX = "x-amz-checksum-"
+
+# Of these, those that are none; all others are, whatever algorithms may come.
+_ABOUT_CHECKSUMS = frozenset((CHECKSUM_PREFIX + "type", CHECKSUM_PREFIX + "algorithm"))
+
 _LINE_END = re.compile("[\r\n\0]")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 
@@ -117,7 +125,7 @@ def render_object(meta: Description) -> RenderedObject:
     stored = [("Accept-Ranges", "bytes"), ("Content-Type", meta.content_type or "application/octet-stream")]
     checksums = []
     for name, value in meta.headers:
-        if name.startswith("x-amz-checksum-"):
+        if name.startswith(CHECKSUM_PREFIX):
             checksums.append((name, value))
         elif name in _KEPT_BY_304:
             validators.append((name, value))
@@ -125,8 +133,14 @@ def render_object(meta: Description) -> RenderedObject:
             stored.append((name, value))
     stored += [(f"x-amz-meta-{name}", value) for name, value in meta.user_metadata]
     return RenderedObject(
-        etag, last_modified_s, meta.size_bytes, _lines(validators), _lines(stored), _lines(checksums)
+        etag, last_modified_s, meta.size_bytes, _lines(validators), _lines(stored), checksum_lines(checksums)
     )
+
+
+def checksum_lines(headers: Iterable[tuple[str, str]]) -> bytes:
+    """The header lines of an object's checksums and their type, from its stored headers; empty if there is only the type, or nothing."""
+    found = [(name, value) for name, value in headers if name.startswith(CHECKSUM_PREFIX)]
+    return b"" if _ABOUT_CHECKSUMS.issuperset(name for name, _ in found) else _lines(found)
 
 
 def with_overrides(rendered: RenderedObject, overrides: Iterable[tuple[bytes, bytes]]) -> RenderedObject:
@@ -151,12 +165,10 @@ def object_head(
     rendered: RenderedObject,
     byte_range: ByteRange | None,
     common: bytes,
-    *,
-    wants_checksums: bool = False,
+    checksums: bytes = b"",
 ) -> bytes:
-    """The head of a 200 or 206. ``common`` is from :func:`common_headers`."""
+    """The head of a 200 or 206. ``common`` is from :func:`common_headers`; ``checksums`` are lines that go with the whole object only."""
     if byte_range is None:
-        checksums = rendered.checksums if wants_checksums else b""
         return b"HTTP/1.1 200 OK\r\n%b%b%bContent-Length: %d\r\n%b" % (
             rendered.stored, rendered.validators, checksums, rendered.size_bytes, common,
         )  # fmt: skip

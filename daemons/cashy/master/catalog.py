@@ -10,14 +10,15 @@ import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 import crc32c
 
 from aviary.cashy.v1.control_pb2 import Header, ObjectInfo, Tier
 from cashy.core import meta_record
-from cashy.core.names import ObjectName, OriginSpec, Resolved, meta_digest, resolve
+from cashy.core.names import ObjectName, OriginSpec, Resolved, S3Name, meta_digest, resolve
 from cashy.errors import ArenaFull, CashyError, NoSuchBucket
-from cashy.limits import CHANGES_REMEMBERED_MAX, PEER_HEAD_TIMEOUT_S, PLACES_REMEMBERED_MAX
+from cashy.limits import CHANGE_MARK_S, CHANGES_REMEMBERED_MAX, PEER_HEAD_TIMEOUT_S, PLACES_REMEMBERED_MAX
 from cashy.master.counters import Counters
 from cashy.master.fills import Content, Fill, FillTable, source_key
 from cashy.master.routes import Target
@@ -36,6 +37,20 @@ class Known:
         self.name = name
         self.content = content
         self.info = info
+
+
+class _Asked(NamedTuple):
+    """When a question was asked: after how many changes, of any object, and at what time."""
+
+    change_count: int
+    at_ns: int
+
+
+class _Question(NamedTuple):
+    """One that is under way, for whoever else asks the same."""
+
+    at_ns: int
+    answer: asyncio.Future[Known]
 
 
 def _to_wire(content: Content, tier: Tier) -> ObjectInfo:
@@ -68,7 +83,8 @@ class Catalog:
     """Names of one instance."""
 
     def __init__(
-        self, store: BlockStore, fills: FillTable, specs: Sequence[OriginSpec], counters: Counters, *, revalidate_after_s: float
+        self, store: BlockStore, fills: FillTable, specs: Sequence[OriginSpec], counters: Counters, *, revalidate_after_s: float,
+        now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         self._store = store
         self._fills = fills
@@ -76,8 +92,11 @@ class Catalog:
         self._routes = fills.routes
         self._counters = counters
         self._valid_ns = int(revalidate_after_s * 1e9)
-        self._under_way: dict[tuple[str, bool], asyncio.Future[Known]] = {}
+        self._under_way: dict[tuple[str, bool], _Question] = {}
+        self._now_ns = now_ns
         self._being_changed: Counter[str] = Counter()
+        #: Objects that are being changed through other hosts: by the host's name, until when that is believed.
+        self._marks: OrderedDict[str, dict[str, int]] = OrderedDict()
         self._changes: OrderedDict[str, int] = OrderedDict()
         self._change_count = 0
         self._doubted_until = 0
@@ -90,12 +109,12 @@ class Catalog:
         slot = self._store.find(meta_digest(known.name))
         if slot < 0 or not self._is_of(slot, known.content):
             return 0.0  # the record was given up meanwhile, or is of another version
-        return (self._store.arena.fields(slot).valid_until_ns - time.monotonic_ns()) / 1e9
+        return (self._current_until(known.name, slot) - self._now_ns()) / 1e9
 
     def cached(self, name: ObjectName) -> Known | None:
         """What the arena knows of a name and is still current."""
         record = self._record(name)
-        if record is None or record[1] < time.monotonic_ns():
+        if record is None or record[1] <= self._now_ns():
             return None
         return record[0]
 
@@ -109,8 +128,18 @@ class Catalog:
             content = Content(place, _meta_of(info), info.block_bytes)
             if content.content_id == info.content_id:
                 self._store.touch(slot)
-                return Known(name, content, info), self._store.arena.fields(slot).valid_until_ns
+                return Known(name, content, info), self._current_until(name, slot)
         return None  # it came from an origin that is not configured any more
+
+    def _current_until(self, name: ObjectName, slot: int) -> int:
+        """Until when a record counts as current, by the same rule as for clients (:mod:`cashy.client.reader`); it may be over."""
+        arena = self._store.arena
+        fields = arena.fields(slot)
+        if not isinstance(name, S3Name):
+            return fields.valid_until_ns
+        if arena.coherent_until <= self._now_ns() or fields.validated_ns < arena.doubted_before:
+            return 0
+        return fields.valid_until_ns
 
     async def stat(self, name: ObjectName, *, revalidate: bool = False, forward: bool = True) -> Known:
         """The name's current metadata; asks its home or the origin where it must, without ``forward`` only the origin."""
@@ -140,23 +169,30 @@ class Catalog:
     async def _once(self, name: ObjectName, forward: bool, ask: Callable[[], Awaitable[Known]]) -> Known:
         """Singleflight: whoever asks while the origin is being asked gets the same answer."""
         key = (name.url, forward)  # one who must not ask third hosts does not wait for one who does
-        under_way = self._under_way.get(key)
-        if under_way is None:
-            under_way = asyncio.ensure_future(ask())
-            self._under_way[key] = under_way
-            under_way.add_done_callback(lambda done: self._answered(key, done))
-            under_way.add_done_callback(_retrieve)
-        else:
+        question = self._under_way.get(key)
+        if question is not None and self._may_join(name, question):
             self._counters.add("questions_joined")
-        return await asyncio.shield(under_way)
+        else:
+            question = _Question(self._now_ns(), asyncio.ensure_future(ask()))
+            self._under_way[key] = question
+            question.answer.add_done_callback(lambda done: self._answered(key, done))
+            question.answer.add_done_callback(_retrieve)
+        return await asyncio.shield(question.answer)
+
+    def _may_join(self, name: ObjectName, question: _Question) -> bool:
+        """Not if this host might not have heard of a change since: a question from before it has an answer from before it."""
+        arena = self._store.arena
+        is_coherent = arena.coherent_until > self._now_ns() and question.at_ns >= arena.doubted_before
+        return is_coherent or not isinstance(name, S3Name)
 
     def _answered(self, key: tuple[str, bool], answer: asyncio.Future[Known]) -> None:
-        if self._under_way.get(key) is answer:
+        question = self._under_way.get(key)
+        if question is not None and question.answer is answer:
             del self._under_way[key]
 
     async def _ask(self, name: ObjectName, revalidate: bool, forward: bool) -> Known:
         fresh_until_ns: list[int | None] = []
-        asked_at = self._change_count
+        asked_at = self._asked_now()
 
         async def head(place: Resolved) -> Content:
             meta, until_ns = await self._head(place, name.url, revalidate=revalidate, forward=forward)
@@ -176,7 +212,7 @@ class Catalog:
         target = Target(place, source_key(place), 0, None, url)
         for peer in self._routes.peers_for(target) if forward else ():
             self._counters.add("peer_heads")
-            asked_at_ns = time.monotonic_ns()
+            asked_at_ns = self._now_ns()
             try:
                 answer = await peer.head(
                     place.origin,
@@ -197,7 +233,7 @@ class Catalog:
 
     async def _read_first(self, name: ObjectName, index: int, forward: bool) -> Known:
         fresh_until_ns: list[int | None] = []
-        asked_at = self._change_count
+        asked_at = self._asked_now()
 
         async def read(place: Resolved) -> Content:
             waiter = _FirstRead()
@@ -240,30 +276,30 @@ class Catalog:
     # --- remembering ---
 
     def _learnt(
-        self, name: ObjectName, content: Content, fresh_until_ns: Sequence[int | None], asked_at: int
+        self, name: ObjectName, content: Content, fresh_until_ns: Sequence[int | None], asked: _Asked
     ) -> Known:  # fmt: skip
         """Puts what the origin said into the arena: the old record is prolonged where it still holds, else replaced.
 
         What a peer said is current for as long as the peer holds it to be, and never longer than if the origin had said it now.
         """
         digest = meta_digest(name)
-        if self._is_outdated(name.url, asked_at):
+        if self._is_outdated(name.url, asked.change_count):
             self._counters.add("answers_outdated")
             return Known(name, content, _to_wire(content, Tier.TIER_ORIGIN))
-        valid_until_ns = time.monotonic_ns() + self._valid_ns
+        valid_until_ns = self._now_ns() + self._valid_ns
         if fresh_until_ns and fresh_until_ns[0] is not None:
             valid_until_ns = min(valid_until_ns, fresh_until_ns[0])
         slot = self._store.find(digest)
         if slot >= 0:
             info = meta_record.decode(bytes(self._store.content(slot)))
             if info.content_id == content.content_id and _meta_of(info) == content.meta:
-                self._store.arena.set_valid_until(slot, valid_until_ns)
+                self._store.arena.set_valid_until(slot, valid_until_ns, asked.at_ns)
                 return Known(name, content, info)
             if info.content_id != content.content_id:
                 self._counters.add("versions_replaced")
         record = meta_record.encode(_to_wire(content, Tier.TIER_LOCAL_MEMORY))
         try:
-            self._store.put_meta(digest, record, crc32c.crc32c(record), valid_until_ns)
+            self._store.put_meta(digest, record, crc32c.crc32c(record), valid_until_ns, asked.at_ns)
         except ArenaFull:  # whoever asks gets the answer all the same; the next one asks again
             self._store.invalidate(digest)
             self._counters.add("metadata_not_kept")
@@ -284,6 +320,38 @@ class Catalog:
             del self._being_changed[name.url]
         self.changed(name)
 
+    def elsewhere_begins(self, name: ObjectName, by: str) -> None:
+        """The same for a change through host ``by``; believed for a time, since that host may never say more."""
+        marks = self._marks.setdefault(name.url, {})
+        marks[by] = self._now_ns() + int(CHANGE_MARK_S * 1e9)
+        self._marks.move_to_end(name.url)
+        while len(self._marks) > CHANGES_REMEMBERED_MAX:
+            self._marks.popitem(last=False)
+        self.changed(name)
+
+    def elsewhere_over(self, name: ObjectName, by: str) -> None:
+        """It is over."""
+        marks = self._marks.get(name.url)
+        if marks is not None:
+            marks.pop(by, None)
+            if not marks:
+                del self._marks[name.url]
+        self.changed(name)
+
+    def _is_marked(self, url: str) -> bool:
+        marks = self._marks.get(url)
+        if marks is None:
+            return False
+        now_ns = self._now_ns()
+        for by in [by for by, until_ns in marks.items() if until_ns <= now_ns]:
+            del marks[by]
+        if not marks:
+            del self._marks[url]
+        return bool(marks)
+
+    def _asked_now(self) -> _Asked:
+        return _Asked(self._change_count, self._now_ns())
+
     def changed(self, name: ObjectName) -> None:
         """What was known of the object is not current any more, nor is any answer to a question asked before now."""
         url = name.url
@@ -299,7 +367,9 @@ class Catalog:
 
     def _is_outdated(self, url: str, asked_at: int) -> bool:
         """Whether an answer to a question asked after ``asked_at`` changes, of any object, may be older than the object's last change."""
-        return url in self._being_changed or self._changes.get(url, self._doubted_until) > asked_at
+        if url in self._being_changed or self._is_marked(url):
+            return True
+        return self._changes.get(url, self._doubted_until) > asked_at
 
     def forget(self, name: ObjectName, content: Content) -> None:
         """The origin has another version by now: the next who asks will be told."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -12,7 +12,7 @@ from cashy.cluster_key import load_cluster_key
 from cashy.core.peer_greeting import PeerIdentity
 from cashy.core.placement import Member, Ranking, place_key
 from cashy.errors import CashyError
-from cashy.limits import PEER_CHANGED_BYTES, PEER_CHANGED_NAMES, PEER_CHANGED_TIMEOUT_S, PEER_STATUS_TIMEOUT_S
+from cashy.limits import PEER_STATUS_TIMEOUT_S
 from cashy.peer.client import Peer
 from cashy.settings import PeerSettings, Settings
 
@@ -34,20 +34,6 @@ def make_cluster(settings: Settings) -> Cluster | None:
     return Cluster(
         settings.peers, identity, peers_tried=cluster.peers_tried, read_timeout_s=cluster.read_timeout_s
     )
-
-
-def _batches(names: Sequence[str]) -> Iterator[list[str]]:
-    """The names in lists that are short in number and in bytes."""
-    batch: list[str] = []
-    size = 0
-    for name in names:
-        if batch and (size + len(name.encode()) > PEER_CHANGED_BYTES or len(batch) == PEER_CHANGED_NAMES):
-            yield batch
-            batch, size = [], 0
-        batch.append(name)
-        size += len(name.encode())
-    if batch:
-        yield batch
 
 
 class Cluster:
@@ -110,18 +96,6 @@ class Cluster:
         except DecodeError as error:
             status.error = f"its answer cannot be read: {error}"
         return status
-
-    async def tell_changed(self, names: Sequence[str]) -> int:
-        """Tells the other hosts that objects were changed; returns how many did not confirm."""
-        outcomes = await asyncio.gather(
-            *(
-                peer.changed(batch, PEER_CHANGED_TIMEOUT_S)
-                for batch in _batches(names)
-                for peer in self.peers.values()
-            ),
-            return_exceptions=True,
-        )
-        return sum(outcome is not None for outcome in outcomes)
 
     def describe(self, name: str) -> HostStatus:
         """A host as the settings have it."""

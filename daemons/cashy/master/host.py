@@ -26,6 +26,7 @@ from cashy.limits import (
 )
 from cashy.master.catalog import Catalog, Known
 from cashy.master.cluster import Cluster
+from cashy.master.coherence import Coherence
 from cashy.master.counters import Counters
 from cashy.master.fetch import FetchAnswers, FetchJob
 from cashy.master.fills import Fill, FillTable
@@ -39,6 +40,7 @@ from cashy.origin.s3 import S3Origin
 from cashy.peer.server import PeerServer
 from cashy.settings import DirectoryOriginSettings, OriginSettings, S3OriginSettings, Settings
 from shmipc.instance import Instance
+from shmipc.layout import NEVER_ENDS
 
 __all__ = ["Host", "make_origins", "origin_specs"]
 
@@ -95,12 +97,15 @@ async def _make_s3(settings: S3OriginSettings) -> Origin:
         settings.name,
         str(settings.url),
         region=settings.region,
+        addressing=settings.addressing,
         credentials=credentials,
         connections_max=settings.connections_max,
         queue_max=settings.queue_max,
         connect_timeout_s=settings.connect_timeout_s,
         head_timeout_s=settings.head_timeout_s,
         read_timeout_s=settings.read_timeout_s,
+        block_timeout_s=settings.block_timeout_s,
+        retries_max=settings.retries_max,
     )
 
 
@@ -138,6 +143,14 @@ class Host:
         self.for_peers = BlocksForPeers(
             self.store, self.fills, self.catalog, self.counters, lambda: self.status().SerializeToString()
         )
+        self.coherence: Coherence | None = None
+        if cluster is not None:
+            self.coherence = self.for_peers.coherence = Coherence(
+                cluster, self.catalog, self.store.arena, self.counters, lease_s=settings.cluster.lease_s
+            )
+        else:
+            self.store.arena.set_coherent_until(NEVER_ENDS)
+            self.store.arena.set_doubted_before(0)
         self.clients: Callable[[], int] = int
         self.peer_server: PeerServer | None = None
         self._wishes: deque[ObjectName] = deque()
@@ -205,6 +218,8 @@ class Host:
             counters |= {f"origin.{name}.{key}": value for key, value in origin.counters().items()}
         if self.cluster is not None:
             counters |= self.cluster.counters()
+        if self.coherence is not None:
+            counters |= self.coherence.levels()
         if self.peer_server is not None:
             counters |= {f"peer_server.{key}": value for key, value in self.peer_server.counters().items()}
         return counters
@@ -222,30 +237,27 @@ class Host:
 
     # --- changes ---
 
-    async def change_begins(self, names: Iterable[ObjectName]) -> None:
-        """Objects are about to be changed through this host."""
+    async def change_begins(self, names: Sequence[ObjectName]) -> None:
+        """Objects are about to be changed through this host. Raises ``SlowDown`` where too few hosts of the cluster can be told."""
         await self._for_each(names, self.catalog.change_begins)
+        if self.coherence is not None:
+            await self.coherence.begin([name.url for name in names])
 
-    def change_is_over(self, names: Sequence[ObjectName], *, had_begun: bool) -> asyncio.Task[int]:
-        """They may have been; gives how many other hosts did not confirm that they know. Goes on whoever waits for it leaves."""
+    def change_is_over(self, names: Sequence[ObjectName], *, had_begun: bool) -> asyncio.Task[None]:
+        """They may have been; done when whoever believes what it knows knows this. Goes on whoever waits for it leaves; may raise ``SlowDown``."""
         task = asyncio.get_running_loop().create_task(self._end_change(names, had_begun=had_begun))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(_retrieve)
         return task
 
-    async def _end_change(self, names: Sequence[ObjectName], *, had_begun: bool) -> int:
-        """The others are told twice: between the first telling and its last confirmation a host that knows can still learn the old version from
-        one that does not.
-        """
+    async def _end_change(self, names: Sequence[ObjectName], *, had_begun: bool) -> None:
         await self._for_each(names, self.catalog.change_is_over if had_begun else self.catalog.changed)
-        if self.cluster is None or not self.cluster.peers:
-            return 0
-        urls = [name.url for name in names]
-        await self.cluster.tell_changed(urls)
+        if self.coherence is None:
+            return
+        await self.coherence.end([name.url for name in names])
+        # As the others are: what was learnt from a host that did not know yet.
         await self._for_each(names, self.catalog.changed)
-        silent = await self.cluster.tell_changed(urls)
-        self.counters.add("changes_unconfirmed", silent)
-        return silent
 
     async def _for_each(self, names: Iterable[ObjectName], tell: Callable[[ObjectName], None]) -> None:
         for count, name in enumerate(names, 1):
@@ -305,8 +317,9 @@ class Host:
 
     def start(self) -> None:
         """Starts the upkeep and connects to the other hosts; needs the running loop."""
-        if self.cluster is not None:
+        if self.cluster is not None and self.coherence is not None:
             self.cluster.start()
+            self.coherence.start()
         self._spawn(self._maintain())
         self._spawn(self._watch_stalls())
 
@@ -339,10 +352,18 @@ class Host:
         if self.peer_server is not None:
             await self.peer_server.close()
         await self.for_peers.close()
+        if self.coherence is not None:
+            await self.coherence.close()
         if self.cluster is not None:
             await self.cluster.close()
         for origin in self.origins.values():
             await origin.close()
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Its error is for whoever waits for it, if somebody does."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _Loaded:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from cashy.core.coherence import Change, Grant
 from cashy.core.names import Resolved, block_digest, parse_name
 from cashy.errors import (
     CashyError,
@@ -18,11 +19,12 @@ from cashy.errors import (
 )
 from cashy.limits import PEER_TASKS_MAX
 from cashy.master.catalog import Catalog, Known
+from cashy.master.coherence import Coherence
 from cashy.master.counters import Counters
 from cashy.master.fills import Content, Fill, FillTable
 from cashy.master.store import BlockStore
 from cashy.origin.base import ObjectMeta
-from cashy.peer.service import BlockReply, HeadAnswer, HeadRequest, ReadRequest
+from cashy.peer.service import BlockReply, HeadAnswer, HeadRequest, Noted, ReadRequest
 
 __all__ = ["BlocksForPeers"]
 
@@ -39,6 +41,7 @@ class BlocksForPeers:
         self._counters = counters
         self._tasks: set[asyncio.Task[None]] = set()
         self.status = status
+        self.coherence: Coherence | None = None
 
     # --- PeerService ---
 
@@ -74,10 +77,17 @@ class BlocksForPeers:
         self._counters.add("peer_heads_served")
         return HeadAnswer(known.content.meta, self._catalog.fresh_for_s(known))
 
-    def changed(self, names: Sequence[str]) -> None:
-        """Objects were changed through another host."""
-        for name in names:
-            self._catalog.changed(parse_name(name))
+    def changed(self, changes: Sequence[Change]) -> Noted:
+        """Objects are being changed through another host, or were."""
+        return self._the_coherence().changed(changes)
+
+    def lease(self, peer: str, incarnation: int, number: int) -> Grant:
+        """Another host wants to believe what it knows."""
+        return self._the_coherence().lease(peer, incarnation, number)
+
+    def _the_coherence(self) -> Coherence:
+        assert self.coherence is not None  # only hosts of a cluster have an endpoint for others
+        return self.coherence
 
     def _place(self, request: ReadRequest | HeadRequest) -> Resolved:
         if request.origin not in self._fills.routes.origins:

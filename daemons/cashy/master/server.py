@@ -296,18 +296,17 @@ class ClientConnection:
         names = [parse_name(name) for name in frame.change.names]
         if len(names) > CHANGE_NAMES_MAX:
             raise TooLarge(f"{len(names):,} objects in one change, at most {CHANGE_NAMES_MAX:,} are allowed")
-        silent = 0
         if frame.change.is_over:
             begun = [name for name in names if self._changing[name.url] > 0]
             others = [name for name in names if name not in begun]  # begun at this master's predecessor
             self._changing.subtract(name.url for name in begun)
             for group, had_begun in ((begun, True), (others, False)):
                 if group:
-                    silent += await asyncio.shield(self._host.change_is_over(group, had_begun=had_begun))
+                    await asyncio.shield(self._host.change_is_over(group, had_begun=had_begun))
         else:
             self._changing.update(name.url for name in names)
             await self._host.change_begins(names)
-        self._send(ServerFrame(request_id=frame.request_id, change_noted=ChangeNoted(hosts_silent=silent)))
+        self._send(ServerFrame(request_id=frame.request_id, change_noted=ChangeNoted()))
 
     def _on_cluster_status(self, frame: ClientFrame) -> None:
         self._spawn(frame.request_id, self._cluster_status(frame))

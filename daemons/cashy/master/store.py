@@ -121,12 +121,12 @@ class BlockStore:
         """A FILLING slot for a block. Blocks of many-block objects start on a page, so that views can span them."""
         return self._lease(digest, length, KIND_BLOCK, PAGE_BYTES if is_one_of_many else 1)
 
-    def put_meta(self, digest: bytes, record: bytes, crc: int, valid_until_ns: int) -> int:
+    def put_meta(self, digest: bytes, record: bytes, crc: int, valid_until_ns: int, validated_ns: int) -> int:
         """Replaces the metadata record of a digest; returns its slot."""
         slot = self._lease(digest, len(record), KIND_META, 1)
         self.arena.content(slot)[:] = record
         old = self.arena.find(digest)
-        self.arena.publish(slot, crc, valid_until_ns)
+        self.arena.publish(slot, crc, valid_until_ns, validated_ns)
         self._policy.inserted(slot, _fingerprint(digest), self._class_of(slot))
         if old >= 0:
             self._retire(old)

@@ -144,8 +144,19 @@ _FILLS: tuple[Family, ...] = (
     _master("cashy_blocks_prefetched_total", "counter", "Blocks loaded before anybody waited for them.", "blocks_prefetched"),
     _master("cashy_prefetches_failed_total", "counter", "Objects that a client wished for and that could not be loaded.", "prefetches_failed"),
     _master("cashy_questions_joined_total", "counter", "Requests for metadata that was being asked for already.", "questions_joined"),
+    _master("cashy_coherent", "gauge", "1 while every change would be heard of; else versions are checked at each read.", "coherent"),
+    _master("cashy_coherent_left_milliseconds", "gauge", "For how much longer, if no other host is heard of.", "coherent_left_ms"),
+    _master("cashy_coherence_gained_total", "counter", "Times that this began, or began anew.", "coherence_gained"),
+    _master("cashy_leases_missed_total", "counter", "Leases that another host did not grant when asked.", "leases_missed"),
+    _master("cashy_leases_begun_total", "counter", "Leases of hosts that cannot tell what was before: new, restarted, or forgetful.", "leases_begun"),
+    _master("cashy_change_rounds_total", "counter", "Times that hosts were told of changes, until whoever believes something knew.", "change_rounds"),
     _master(
-        "cashy_changes_unconfirmed_total", "counter", "Times that another host did not confirm that it knows of a change.",
+        "cashy_change_rounds_without_all_total", "counter", "Of these, those that some host did not confirm.",
+        "change_rounds_without_all",
+    ),
+    _master("cashy_changes_refused_total", "counter", "Changes refused since too few hosts of the cluster were reached.", "changes_refused"),
+    _master(
+        "cashy_changes_unconfirmed_total", "counter", "Changes whose success was kept from the writer since too few hosts could be told.",
         "changes_unconfirmed",
     ),
     _master(
@@ -194,6 +205,21 @@ _ORIGINS: tuple[Family, ...] = (
     _master("cashy_origin_queued", "gauge", "Requests that wait for a connection or a thread.", "origin.<origin>.queued"),
     _master("cashy_origin_requests_total", "counter", "HTTP requests, retries included (S3).", "origin.<origin>.requests_total"),
     _master("cashy_origin_retries_total", "counter", "HTTP requests sent again after a failure (S3).", "origin.<origin>.retries_total"),
+    _master(
+        "cashy_origin_retries_refused_total", "counter",
+        "Failures after which no retry was left, in number, time or in the store's budget (S3).", "origin.<origin>.retries_refused_total",
+    ),
+    _master(
+        "cashy_origin_reads_resumed_total", "counter", "Reads that went on after their connection broke (S3).",
+        "origin.<origin>.reads_resumed_total",
+    ),
+    _master("cashy_origin_slow_downs_total", "counter", "Answers that ask for fewer requests: 503, 429 (S3).", "origin.<origin>.slow_downs_total"),
+    _master("cashy_origin_redirects_total", "counter", "Requests sent again for another region (S3).", "origin.<origin>.redirects_total"),
+    _master(
+        "cashy_origin_credential_failures_total", "counter", "Renewals of credentials that failed (S3).",
+        "origin.<origin>.credential_failures_total",
+    ),
+    _master("cashy_origin_hosts", "gauge", "Hosts of the store with connections (S3).", "origin.<origin>.hosts"),
     _master("cashy_origin_connections_opened_total", "counter", "Connections made (S3).", "origin.<origin>.connections_opened_total"),
     _master("cashy_origin_connect_failures_total", "counter", "Connections that could not be made (S3).", "origin.<origin>.connect_failures_total"),
     _master(
@@ -239,6 +265,7 @@ _PEER_SERVER: tuple[Family, ...] = (
     _master("cashy_peer_server_turned_away_total", "counter", "Connections closed at once, there being too many.", "peer_server.turned_away_total"),
     _master("cashy_peer_server_greeted_total", "counter", "Connections that showed who they are and were let in.", "peer_server.greeted_total"),
     _master("cashy_peer_server_changes_total", "counter", "Changes of objects that other hosts told of.", "peer_server.changes_total"),
+    _master("cashy_peer_server_leases_total", "counter", "Leases that other hosts asked for.", "peer_server.leases_total"),
     _master("cashy_peer_server_refused_total", "counter", "Connections that were not let in.", "peer_server.refused_total"),
     _master("cashy_peer_server_refusals_total", "counter", "The same, by reason.", "peer_server.refused_<reason>_total"),
     _master("cashy_peer_server_reads_total", "counter", "Blocks that other hosts asked for.", "peer_server.reads_total"),
@@ -257,6 +284,8 @@ _PEER_SERVER: tuple[Family, ...] = (
 
 _S3: tuple[Family, ...] = (
     _s3("cashy_s3_requests_total", "counter", "Requests received.", "requests_total"),
+    _s3("cashy_s3_rights_asked_total", "counter", "Questions to stores whether a caller may read an object.", "rights_asked_total"),
+    _s3("cashy_s3_rights_refused_total", "counter", "Of these, those that were answered with no.", "rights_refused_total"),
     _s3("cashy_s3_hits_total", "counter", "Requests answered at once, out of one block in shared memory.", "hits_total"),
     _s3("cashy_s3_misses_total", "counter", "Questions to the master, for metadata or a block.", "misses_total"),
     _s3("cashy_s3_sent_bytes_total", "counter", "Bytes of objects handed to connections.", "bytes_sent_total"),
@@ -265,16 +294,33 @@ _S3: tuple[Family, ...] = (
     _s3("cashy_s3_connections", "gauge", "Open connections.", "connections"),
     _s3("cashy_s3_connections_total", "counter", "Connections that were made.", "connections_total"),
     _s3("cashy_s3_connections_refused_total", "counter", "Connections over the limit, or during the stop.", "connections_refused_total"),
+    _s3("cashy_s3_tls_handshakes_failed_total", "counter", "TLS handshakes that came to no agreement.", "tls_handshakes_failed_total"),
     _s3(
         "cashy_s3_timeouts_total", "counter",
         "Connections closed for slowness: sending a request's head or body, between requests, or taking an answer.",
-        *_by("phase", head="timeouts_head_total", body="timeouts_body_total", idle="timeouts_idle_total", send="timeouts_send_total"),
+        *_by(
+            "phase", handshake="timeouts_handshake_total", head="timeouts_head_total", body="timeouts_body_total", idle="timeouts_idle_total",
+            send="timeouts_send_total",
+        ),
     ),
     _s3("cashy_s3_proxied_total", "counter", "Requests passed on to a store.", "proxied_total"),
     _s3(
         "cashy_s3_proxied_bytes_total", "counter", "Bytes of bodies passed on to stores and back.",
         *_by("direction", to_store="proxied_bytes_received_total", to_client="proxied_bytes_sent_total"),
     ),
+    _s3(
+        "cashy_s3_directory_requests_total", "counter",
+        "Requests about buckets that are directories answered by the worker itself, and lists of buckets with such among them.",
+        "directory_requests_total",
+    ),
+    _s3("cashy_s3_listings_total", "counter", "Pages of listings of directories.", "listings_total"),
+    _s3("cashy_s3_listed_keys_total", "counter", "Keys and common prefixes on these pages.", "listed_keys_total"),
+    _s3(
+        "cashy_s3_listing_folders_read_total", "counter", "Folders looked into for these pages; those whose names were kept are counted, too.",
+        "listing_folders_read_total",
+    ),
+    _s3("cashy_s3_listings_under_way", "gauge", "Listings of directories that are being made or wait for it.", "listings_under_way"),
+    _s3("cashy_s3_listing_names_kept", "gauge", "Names of files and folders kept for the next pages.", "listing_names_kept"),
     _s3("cashy_s3_store_links", "gauge", "Connections to stores, for requests that are passed on.", "store_links"),
 )  # fmt: skip
 

@@ -46,7 +46,8 @@ _STORED_HEADERS = frozenset({
     "x-amz-version-id", "x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-tagging-count", "x-amz-mp-parts-count",
     "x-amz-object-lock-mode", "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold",
-    "x-amz-checksum-type",
+    "x-amz-checksum-type", "x-amz-server-side-encryption-bucket-key-enabled", "x-amz-expiration", "x-amz-restore",
+    "x-amz-archive-status", "x-amz-replication-status", "x-amz-missing-meta",
 })  # fmt: skip
 _CHECKSUM_PREFIX = "x-amz-checksum-"
 _USER_PREFIX = "x-amz-meta-"

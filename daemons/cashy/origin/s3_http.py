@@ -22,11 +22,14 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from enum import IntEnum
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from cashy.errors import CashyError, InternalError, OriginInvalid, OriginTimeout, OriginUnavailable
 from cashy.origin.s3_answer import AnswerHead
 from cashy.origin.s3_notes import AnswerNotes
+
+if TYPE_CHECKING:
+    from cashy.origin.s3_pool import PoolFigures, StorePool
 
 __all__ = [
     "ConnectionOwner", "DRAIN_BYTES_MAX", "ERROR_BODY_BYTES_MAX", "Exchange", "HEAD_BUFFER_BYTES", "HEAD_BYTES_MAX",
@@ -76,7 +79,7 @@ class Exchange(ABC):
     was cancelled.
     """
 
-    __slots__ = ("connection", "is_over", "was_retried")
+    __slots__ = ("connection", "is_broken", "is_over", "pool", "was_retried")
 
     what = ""
     """The object, for messages."""
@@ -87,8 +90,11 @@ class Exchange(ABC):
 
     def __init__(self) -> None:
         self.connection: StoreConnection | None = None
+        self.pool: StorePool | None = None
         self.is_over = False
         self.was_retried = False
+        self.is_broken = False
+        """The connection ended before the answer: the same request may succeed on another one."""
 
     @abstractmethod
     def request(self) -> bytes:
@@ -121,8 +127,7 @@ class Exchange(ABC):
 class ConnectionOwner(Protocol):
     """The pool, as its connections see it."""
 
-    bytes_total: int
-    timeouts_total: int
+    figures: PoolFigures
 
     @property
     def timeouts(self) -> Timeouts:
@@ -143,6 +148,10 @@ class ConnectionOwner(Protocol):
 
     def is_lost(self, connection: StoreConnection) -> None:
         """Its socket is closed; the last call."""
+        ...
+
+    def answered(self, status: int) -> None:
+        """The head of an answer has come."""
         ...
 
     def retry(self, exchange: Exchange) -> bool:
@@ -270,7 +279,7 @@ class StoreConnection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes have arrived in the buffer given last."""
-        self._owner.bytes_total += nbytes
+        self._owner.figures.bytes_total += nbytes
         if self._phase is Phase.DIRECT or self._phase is Phase.DRAIN:
             self._deadline = self._loop.time() + self._owner.timeouts.read_s
             self._take(nbytes)
@@ -298,6 +307,7 @@ class StoreConnection(asyncio.BufferedProtocol):
             return
         if was_unanswered and self._served > 0 and self._owner.retry(exchange):
             return
+        exchange.is_broken = True
         why = f" ({error})" if error is not None else ""
         if phase is Phase.HEAD:
             exchange.end(
@@ -343,6 +353,7 @@ class StoreConnection(asyncio.BufferedProtocol):
         head = AnswerHead(notes.status, notes.headers)
         length = head.content_length
         self._filled = 0
+        self._owner.answered(head.status)
         if exchange is None:  # cancelled meanwhile
             self._begin_drain(length)
             return
@@ -487,7 +498,7 @@ class StoreConnection(asyncio.BufferedProtocol):
         if self._exchange is None:
             self.close()
             return
-        self._owner.timeouts_total += 1
+        self._owner.figures.timeouts_total += 1
         limits = self._owner.timeouts
         if self._phase is Phase.HEAD:
             text = f"no answer within {limits.head_s:g} s"

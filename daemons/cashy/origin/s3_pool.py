@@ -1,25 +1,31 @@
-"""The connections to one store, and the requests that wait for one.
+"""The connections to one host of a store, and the requests that wait for one.
 
 *Law.* At most ``connections_max`` connections exist, at most ``queue_max`` requests wait; more is SlowDown at
 once, not memory. A request goes to the connection used last (others may grow cold and be closed), else a new
-connection is made, else it waits in order. A connection that a store closed while it was kept alive is not
-the request's fault: if no byte of an answer had come, the request gets one retry on a fresh connection. A
-store that cannot be reached fails all that wait at once, unless some connection still works.
+connection is made, else it waits in order. A host that answers SlowDown gets fewer requests at a time, and more
+again as it answers (:class:`~cashy.core.backoff.Window`).
+
+A connection that a store closed while it was kept alive is not the request's fault: if no byte of an answer had
+come, the request gets one retry at once, and the other idle connections, which were probably closed together
+with it, are given up. A store that cannot be reached fails all that wait at once, unless some connection still works.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from cashy.core.backoff import Window
 from cashy.errors import CashyError, InternalError, OriginTimeout, OriginUnavailable, SlowDown
+from cashy.origin.dial import DialPlace, dial
 from cashy.origin.s3_http import Exchange, StoreConnection
-from cashy.origin.s3_sign import Endpoint
 
-__all__ = ["PoolLimits", "StorePool"]
+__all__ = ["PoolFigures", "PoolLimits", "StorePool"]
 
+REFUSALS = (429, 503)
+"""Answers that ask for fewer requests."""
 
 CLOSE_GRACE_S = 1.0
 """How long ``close`` waits for the loop to close the sockets; it takes one turn of it."""
@@ -36,14 +42,40 @@ class PoolLimits:
     read_s: float
 
 
-class StorePool:
-    """Connections to one endpoint. All calls on the loop's thread."""
+@dataclass(slots=True)
+class PoolFigures:
+    """Totals since the start of all pools of one store: they outlive their pools."""
 
-    def __init__(self, name: str, endpoint: Endpoint, limits: PoolLimits, tls: ssl.SSLContext | None) -> None:
+    requests_total: int = 0
+    retries_total: int = 0
+    slow_downs_total: int = 0
+    bytes_total: int = 0
+    timeouts_total: int = 0
+    connections_opened_total: int = 0
+    connect_failures_total: int = 0
+    cancels_drained_total: int = 0
+    cancels_closed_total: int = 0
+
+
+class StorePool:
+    """Connections to one host. All calls on the loop's thread. ``on_unused`` is called whenever it has neither
+    connections nor requests.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        place: DialPlace,
+        limits: PoolLimits,
+        figures: PoolFigures,
+        on_unused: Callable[[StorePool], None] = lambda pool: None,
+    ) -> None:
         self._name = name
-        self._endpoint = endpoint
+        self.place = place
         self.limits = limits
-        self._tls = tls
+        self.figures = figures
+        self._on_unused = on_unused
+        self._window = Window(limits.connections_max)
         self._live: set[StoreConnection] = set()
         self._idle: dict[StoreConnection, None] = {}  # in the order of last use
         self._queue: OrderedDict[Exchange, None] = OrderedDict()
@@ -51,36 +83,49 @@ class StorePool:
         self._sockets: set[StoreConnection] = set()  # until the loop has closed them, which is later than us
         self._all_closed = asyncio.Event()
         self._closed = False
-        self.bytes_total = 0
-        self.timeouts_total = 0
-        self._requests_total = 0
-        self._retries_total = 0
-        self._opened_total = 0
-        self._connect_failures_total = 0
-        self._drained_total = 0
-        self._cut_off_total = 0
+        self._is_pumping = False
 
     @property
     def timeouts(self) -> PoolLimits:
         """For the connections."""
         return self.limits
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is under way or waits; there may be connections."""
+        return not self._queue and not self._connecting and len(self._idle) == len(self._live)
+
+    @property
+    def connections(self) -> int:
+        """Open ones."""
+        return len(self._live)
+
+    @property
+    def connections_idle(self) -> int:
+        """Of these, those that nobody uses."""
+        return len(self._idle)
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait."""
+        return len(self._queue)
+
     def submit(self, exchange: Exchange) -> None:
         """Sends the request, now or when a connection is free. ``ended`` never comes from inside this call."""
-        self._requests_total += 1
+        self.figures.requests_total += 1
         if self._closed:
             self._end_later(exchange, OriginUnavailable(f"{self._name}: closed"))
-        elif self._idle:
-            connection, _ = self._idle.popitem()
-            connection.send(exchange)
-        elif self._can_connect() and len(self._connecting) <= len(self._queue):
-            self._queue[exchange] = None
-            self._grow()
-        elif len(self._queue) - len(self._connecting) >= self.limits.queue_max:
-            text = f"{self._name}: {self.limits.queue_max} requests are waiting already; try again later"
-            self._end_later(exchange, SlowDown(text))
-        else:
-            self._queue[exchange] = None
+            return
+        has_place = self._can_send() or (self._can_connect() and len(self._connecting) <= len(self._queue))
+        if not has_place and len(self._queue) - len(self._connecting) >= self.limits.queue_max:
+            text = (
+                f"{self.limits.queue_max} requests to {self.place.host} are waiting already; try again later"
+            )
+            self._end_later(exchange, SlowDown(f"{self._name}: {text}"))
+            return
+        self._queue[exchange] = None
+        self._pump()
+        self._grow()
 
     def cancel(self, exchange: Exchange) -> None:
         """Gives an exchange up: ``ended`` does not come, and its buffer is free when this returns."""
@@ -92,9 +137,14 @@ class StorePool:
         if connection is None:
             return
         if connection.let_go():
-            self._drained_total += 1
+            self.figures.cancels_drained_total += 1
         else:
-            self._cut_off_total += 1
+            self.figures.cancels_closed_total += 1
+
+    def close_idle(self) -> None:
+        """Closes the connections that nobody uses."""
+        for connection in tuple(self._idle):
+            connection.close()
 
     async def close(self) -> None:
         """Closes all connections; what is under way or waits ends with OriginUnavailable."""
@@ -117,31 +167,12 @@ class StorePool:
         except TimeoutError:
             pass  # the loop itself will close them
 
-    def counters(self) -> dict[str, int]:
-        """Totals since the start; connections, idle ones and queued requests are of the moment."""
-        return {
-            "requests_total": self._requests_total,
-            "retries_total": self._retries_total,
-            "bytes_total": self.bytes_total,
-            "timeouts_total": self.timeouts_total,
-            "connections_opened_total": self._opened_total,
-            "connect_failures_total": self._connect_failures_total,
-            "cancels_drained_total": self._drained_total,
-            "cancels_closed_total": self._cut_off_total,
-            "connections": len(self._live),
-            "connections_idle": len(self._idle),
-            "queued": len(self._queue),
-        }
-
     # ------------------------------------------------------------ the connections' side
 
     def is_free(self, connection: StoreConnection) -> None:
         """Gives a free connection the next request, or keeps it."""
-        if self._queue:
-            exchange, _ = self._queue.popitem(last=False)
-            connection.send(exchange)
-        else:
-            self._idle[connection] = None
+        self._idle[connection] = None
+        self._pump()
 
     def is_made(self, connection: StoreConnection) -> None:
         """Counts a socket."""
@@ -156,7 +187,17 @@ class StorePool:
         """Forgets a connection; a new one takes its place if requests wait."""
         self._live.discard(connection)
         self._idle.pop(connection, None)
+        self._pump()  # of the window, a place has become free
         self._grow()
+        self._tell_if_unused()
+
+    def answered(self, status: int) -> None:
+        """The head of an answer has come."""
+        if status in REFUSALS:
+            self.figures.slow_downs_total += 1
+            self._window.refused(self._busy, asyncio.get_running_loop().time())
+        else:
+            self._window.succeeded()
 
     def retry(self, exchange: Exchange) -> bool:
         """Puts an exchange at the head of the queue, for a fresh connection; once only."""
@@ -164,16 +205,38 @@ class StorePool:
             return False
         exchange.was_retried = True
         exchange.connection = None
-        self._retries_total += 1
+        self.figures.retries_total += 1
+        self.close_idle()
         self._queue[exchange] = None
         self._queue.move_to_end(exchange, last=False)
         self._grow()
         return True
 
-    # ------------------------------------------------------------ growing
+    # ------------------------------------------------------------ sending and growing
+
+    @property
+    def _busy(self) -> int:
+        return len(self._live) - len(self._idle)
+
+    def _can_send(self) -> bool:
+        return bool(self._idle) and self._busy < self._window.limit
+
+    def _pump(self) -> None:
+        """Sends what waits as far as connections are free. A connection that frees itself meanwhile is taken by the loop under way."""
+        if self._is_pumping:
+            return
+        self._is_pumping = True
+        try:
+            while self._queue and self._can_send():
+                exchange, _ = self._queue.popitem(last=False)
+                connection, _ = self._idle.popitem()
+                connection.send(exchange)
+        finally:
+            self._is_pumping = False
 
     def _can_connect(self) -> bool:
-        return len(self._live) + len(self._connecting) < self.limits.connections_max
+        count = len(self._live) + len(self._connecting)
+        return count < self.limits.connections_max and self._busy + len(self._connecting) < self._window.limit
 
     def _grow(self) -> None:
         """Starts a connection for each waiting request that has none coming, as far as the limit goes."""
@@ -183,22 +246,21 @@ class StorePool:
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        connection = StoreConnection(self, loop)
-        endpoint = self._endpoint
         task = asyncio.current_task()
         assert task is not None
+        where = f"{self.place.host}:{self.place.port}"
         try:
-            async with asyncio.timeout(self.limits.connect_s):
-                await loop.create_connection(lambda: connection, endpoint.host, endpoint.port, ssl=self._tls)
-        except asyncio.CancelledError:
-            connection.discard()
-            raise
+            connection = await dial(
+                lambda: StoreConnection(self, loop),
+                StoreConnection.discard,
+                self.place,
+                self.limits.connect_s,
+            )
         except TimeoutError:
-            connection.discard()
-            text = f"no connection to {endpoint.authority} within {self.limits.connect_s:g} s"
+            text = f"no connection to {where} within {self.limits.connect_s:g} s"
             self._fail_connect(task, OriginTimeout(f"{self._name}: {text}"))
         except OSError as error:  # refused, no route, no such host, a bad certificate
-            text = f"no connection to {endpoint.authority}: {error.strerror or error}"
+            text = f"no connection to {where}: {error.strerror or error}"
             self._fail_connect(task, OriginUnavailable(f"{self._name}: {text}"))
         except Exception as error:  # whatever it is, those who wait must hear of it
             self._fail_connect(task, InternalError(f"{self._name}: connecting failed: {error!r}"))
@@ -209,9 +271,9 @@ class StorePool:
 
     def _connected(self, task: asyncio.Task[None], connection: StoreConnection) -> None:
         self._connecting.discard(task)
-        self._opened_total += 1
+        self.figures.connections_opened_total += 1
         if connection.is_closed:
-            text = f"{self._endpoint.authority} closes connections as soon as they are made"
+            text = f"{self.place.host}:{self.place.port} closes connections as soon as they are made"
             self._fail_connect(task, OriginUnavailable(f"{self._name}: {text}"))
             return
         self._live.add(connection)
@@ -219,14 +281,24 @@ class StorePool:
 
     def _fail_connect(self, task: asyncio.Task[None], error: CashyError) -> None:
         self._connecting.discard(task)
-        self._connect_failures_total += 1
+        self.figures.connect_failures_total += 1
         if not self._live:
             self._fail_queue(error)
+        self._tell_if_unused()
 
     def _fail_queue(self, error: CashyError) -> None:
         waiting, self._queue = self._queue, OrderedDict()
         for exchange in waiting:
             exchange.end(error=type(error)(error.message))
+
+    def _tell_if_unused(self) -> None:
+        """In the loop's next turn: who lost the last connection may send its request again."""
+        if not self._live:
+            asyncio.get_running_loop().call_soon(self._check_unused)
+
+    def _check_unused(self) -> None:
+        if not self._live and not self._connecting and not self._queue:
+            self._on_unused(self)
 
     def _end_later(self, exchange: Exchange, error: CashyError) -> None:
         asyncio.get_running_loop().call_soon(exchange.end, b"", error)

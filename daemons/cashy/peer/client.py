@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
+from cashy.core.coherence import Change, Grant
 from cashy.core.peer_frames import Kind, PeerError, PeerProtocolError
 from cashy.core.peer_greeting import GreetingRefused, PeerIdentity
 from cashy.errors import CashyError
@@ -30,9 +31,17 @@ from cashy.peer.limits import (
     WAITING_MAX,
 )
 from cashy.peer.link import PeerLink, Request
-from cashy.peer.messages import changed_payload, head_request_payload, parse_meta, status_request_payload
+from cashy.peer.messages import (
+    changed_payload,
+    head_request_payload,
+    lease_request_payload,
+    parse_lease,
+    parse_meta,
+    parse_noted,
+    status_request_payload,
+)
 from cashy.peer.requests import Question, Reading
-from cashy.peer.service import HeadAnswer, PeerRead
+from cashy.peer.service import HeadAnswer, Noted, PeerRead
 
 __all__ = ["Peer"]
 
@@ -145,9 +154,18 @@ class Peer:
         """That host's serialised StatusReport; raises a CashyError."""
         return await self._ask(Kind.STATUS, status_request_payload, deadline_s)
 
-    async def changed(self, names: Sequence[str], deadline_s: float) -> None:
-        """Tells that host that objects were changed at their store; returns when it has noted it. Raises a CashyError."""
-        await self._ask(Kind.CHANGED, lambda left_s: changed_payload(names, left_s), deadline_s)
+    async def changed(self, changes: Sequence[Change], deadline_s: float) -> Noted:
+        """Tells that host of changes, all alike but for their names; returns when it has noted them. Raises a CashyError."""
+        return parse_noted(
+            await self._ask(Kind.CHANGED, lambda left_s: changed_payload(changes, left_s), deadline_s)
+        )
+
+    async def lease(self, incarnation: int, number: int, deadline_s: float) -> Grant:
+        """Asks that host for a lease, see :class:`cashy.core.coherence.Leases`; raises a CashyError."""
+        payload = await self._ask(
+            Kind.LEASE, lambda left_s: lease_request_payload(incarnation, number, left_s), deadline_s
+        )
+        return parse_lease(payload)
 
     async def close(self) -> None:
         """Ends the connection; reads under way end with PeerUnavailable, later ones too."""

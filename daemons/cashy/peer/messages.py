@@ -14,20 +14,26 @@ from google.protobuf.message import DecodeError, Message
 
 from aviary.cashy.v1.peer_pb2 import (
     PeerBlock,
+    PeerChange,
     PeerChanged,
     PeerFailure,
     PeerHeadAnswer,
     PeerHeader,
     PeerHeadRequest,
+    PeerLease,
+    PeerLeaseRequest,
     PeerMeta,
+    PeerNoted,
     PeerObject,
+    PeerPromise,
     PeerReadRequest,
     PeerStatusRequest,
 )
+from cashy.core.coherence import Change, Grant
 from cashy.core.peer_frames import PAYLOAD_BYTES_MAX, Kind, PeerProtocolError
 from cashy.errors import CashyError, TooLarge, error_for_code
 from cashy.origin.base import ObjectMeta
-from cashy.peer.service import HeadAnswer, HeadRequest, PeerRead, ReadRequest
+from cashy.peer.service import HeadAnswer, HeadRequest, Noted, PeerRead, ReadRequest
 
 __all__ = [
     "CANCELLED",
@@ -35,12 +41,18 @@ __all__ = [
     "changed_payload",
     "error_payload",
     "head_request_payload",
+    "lease_payload",
+    "lease_request_payload",
     "meta_payload",
+    "noted_payload",
     "parse_block",
     "parse_changed",
     "parse_error",
     "parse_head_request",
+    "parse_lease",
+    "parse_lease_request",
     "parse_meta",
+    "parse_noted",
     "parse_read_request",
     "parse_status_request",
     "read_request_payload",
@@ -123,14 +135,75 @@ def status_request_payload(left_s: float) -> bytes:
     return PeerStatusRequest(deadline_ms=_milliseconds(left_s)).SerializeToString()
 
 
-def changed_payload(names: Sequence[str], left_s: float) -> bytes:
-    """CHANGED. Raises ``TooLarge``."""
-    return _serialise(Kind.CHANGED, PeerChanged(names=names, deadline_ms=_milliseconds(left_s)))
+def changed_payload(changes: Sequence[Change], left_s: float) -> bytes:
+    """CHANGED, of changes that are all alike but for their names. Raises ``TooLarge``."""
+    message = PeerChanged(
+        names=[change.name for change in changes],
+        is_over=changes[0].is_over,
+        by=changes[0].by,
+        deadline_ms=_milliseconds(left_s),
+    )
+    return _serialise(Kind.CHANGED, message)
 
 
-def parse_changed(payload: bytes) -> list[str]:
-    """The names of a CHANGED, which is answered at once. Raises ``PeerProtocolError``."""
-    return list(_parse(Kind.CHANGED, PeerChanged, payload).names)
+def parse_changed(payload: bytes) -> list[Change]:
+    """CHANGED, which is answered at once. Raises ``PeerProtocolError``."""
+    message = _parse(Kind.CHANGED, PeerChanged, payload)
+    return [Change(name, message.is_over, message.by) for name in message.names]
+
+
+def noted_payload(noted: Noted) -> bytes:
+    """NOTED. Lengths of time are rounded up: longer is safe."""
+    promises = [
+        PeerPromise(host=host, left_ms=_milliseconds_up(left_ns)) for host, left_ns in noted.promises.items()
+    ]
+    message = PeerNoted(counts_in_ms=_milliseconds_up(noted.counts_in_ns), promises=promises)
+    return _serialise(Kind.NOTED, message)
+
+
+def parse_noted(payload: bytes) -> Noted:
+    """NOTED. Raises ``PeerProtocolError``."""
+    message = _parse(Kind.NOTED, PeerNoted, payload)
+    promises = {promise.host: promise.left_ms * 1_000_000 for promise in message.promises}
+    return Noted(message.counts_in_ms * 1_000_000, promises)
+
+
+def lease_request_payload(incarnation: int, number: int, left_s: float) -> bytes:
+    """LEASE."""
+    message = PeerLeaseRequest(incarnation=incarnation, number=number, deadline_ms=_milliseconds(left_s))
+    return _serialise(Kind.LEASE, message)
+
+
+def parse_lease_request(payload: bytes) -> tuple[int, int]:
+    """LEASE, which is answered at once: incarnation and number. Raises ``PeerProtocolError``."""
+    message = _parse(Kind.LEASE, PeerLeaseRequest, payload)
+    return message.incarnation, message.number
+
+
+def lease_payload(grant: Grant) -> bytes:
+    """LEASED. Raises ``TooLarge``."""
+    message = PeerLease(
+        incarnation=grant.incarnation,
+        number=grant.number,
+        duration_ms=grant.duration_ns // 1_000_000,
+        is_complete=grant.is_complete,
+        changes=[
+            PeerChange(name=change.name, is_over=change.is_over, by=change.by) for change in grant.changes
+        ],
+    )
+    return _serialise(Kind.LEASED, message)
+
+
+def parse_lease(payload: bytes) -> Grant:
+    """LEASED. Raises ``PeerProtocolError``."""
+    message = _parse(Kind.LEASED, PeerLease, payload)
+    return Grant(
+        incarnation=message.incarnation,
+        number=message.number,
+        duration_ns=message.duration_ms * 1_000_000,
+        is_complete=message.is_complete,
+        changes=tuple(Change(change.name, change.is_over, change.by) for change in message.changes),
+    )
 
 
 def parse_status_request(payload: bytes) -> None:
@@ -203,6 +276,10 @@ def _parse_meta(kind: Kind, message: PeerMeta) -> ObjectMeta:
 
 def _milliseconds(seconds: float) -> int:
     return min(max(0, int(seconds * 1000)), _MILLISECONDS_MAX)
+
+
+def _milliseconds_up(nanoseconds: int) -> int:
+    return min(-(-max(0, nanoseconds) // 1_000_000), _MILLISECONDS_MAX)
 
 
 def _serialise(kind: Kind, message: Message) -> bytes:

@@ -113,7 +113,7 @@ class Reading(Request):
 
 
 class Question(Request):
-    """HEAD, STATUS or CHANGED: one answer, whose payload becomes ``answer``'s result."""
+    """HEAD, STATUS, CHANGED or LEASE: one answer, whose payload becomes ``answer``'s result."""
 
     __slots__ = ("_make_payload", "_name", "answer", "kind")
 

@@ -12,14 +12,15 @@ All calls, in both directions, are made on the thread of the one event loop the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from cashy.core.coherence import Change, Grant
 from cashy.errors import CashyError
 from cashy.origin.base import BlockRead, ObjectMeta
 
-__all__ = ["BlockReply", "HeadAnswer", "HeadRequest", "PeerRead", "PeerService", "ReadRequest"]
+__all__ = ["BlockReply", "HeadAnswer", "HeadRequest", "Noted", "PeerRead", "PeerService", "ReadRequest"]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -80,6 +81,14 @@ class HeadAnswer:
     fresh_for_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Changes were noted. ``promises``: by host, for how many nanoseconds more it may hold a lease that was granted before."""
+
+    counts_in_ns: int
+    promises: Mapping[str, int]
+
+
 class BlockReply(Protocol):
     """The answer to one read, made by the server. The service calls ``begin advance* ``, or ``fail`` at any time instead of going on.
 
@@ -136,8 +145,12 @@ class PeerService(Protocol):
         """The object's metadata; raises a :class:`~cashy.errors.CashyError`. Cancelled when nobody wants it any more."""
         ...
 
-    def changed(self, names: Sequence[str]) -> None:
-        """Objects (full names) were changed at their store: what is known of them is not current any more. May raise a ``CashyError``."""
+    def changed(self, changes: Sequence[Change]) -> Noted:
+        """Objects are being changed at their store, or were: what is known of them is not current any more. May raise a ``CashyError``."""
+        ...
+
+    def lease(self, peer: str, incarnation: int, number: int) -> Grant:
+        """A lease for host ``peer``, which was told of changes up to ``number`` by ``incarnation`` of this host. May raise a ``CashyError``."""
         ...
 
     def status(self) -> bytes:

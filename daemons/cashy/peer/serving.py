@@ -27,9 +27,12 @@ from cashy.peer.limits import (
 from cashy.peer.messages import (
     CANCELLED,
     error_payload,
+    lease_payload,
     meta_payload,
+    noted_payload,
     parse_changed,
     parse_head_request,
+    parse_lease_request,
     parse_read_request,
     parse_status_request,
 )
@@ -110,6 +113,8 @@ class ServedPeer:
             self._status(frame)
         elif kind is Kind.CHANGED:
             self._changed(frame)
+        elif kind is Kind.LEASE:
+            self._lease(frame)
         else:
             self._greet(frame)
 
@@ -214,16 +219,28 @@ class ServedPeer:
             self.socket.send(Kind.STATUS_REPORT, frame.request_id, report)
 
     def _changed(self, frame: Frame) -> None:
-        names = parse_changed(frame.payload)
+        changes = parse_changed(frame.payload)
         if not self._admit(frame):
             return
         self._server.counts["changes_total"] += 1
         try:
-            self._server.service.changed(names)
+            noted = noted_payload(self._server.service.changed(changes))
         except CashyError as error:
             self._error(frame.request_id, error)
         else:
-            self.socket.send(Kind.NOTED, frame.request_id)
+            self.socket.send(Kind.NOTED, frame.request_id, noted)
+
+    def _lease(self, frame: Frame) -> None:
+        incarnation, number = parse_lease_request(frame.payload)
+        if not self._admit(frame):
+            return
+        self._server.counts["leases_total"] += 1
+        try:
+            lease = lease_payload(self._server.service.lease(self.host, incarnation, number))
+        except CashyError as error:
+            self._error(frame.request_id, error)
+        else:
+            self.socket.send(Kind.LEASED, frame.request_id, lease)
 
     def _cancel(self, request_id: int, code: str, message: str) -> None:
         """Ends a request; one that is not under way has ended already, and its end is on its way."""

@@ -6,18 +6,30 @@ is it continued with another version's bytes.
 
 A cold object costs one round trip: the fetch of the block with the first byte asked for brings the metadata too. Only HEAD and ``bytes=-n`` (whose
 first byte is not known without the size) ask for the metadata alone.
+
+What cannot be answered from memory goes to the store: where the daemon is refused, or gets what it cannot keep, the request itself is passed
+on, signed as its caller, and what the store says to that is the answer. How long others may keep an object (``Cache-Control``) S3 does not
+look at, and neither is it looked at here: freshness is the origin's version, asked for as configured.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from cashy.client.meta import Meta
 from cashy.core.http_head import Request
 from cashy.core.s3_errors import S3Error
 from cashy.core.s3_request import ObjectRead
-from cashy.errors import CashyError, InternalError, NotConnected, VersionChanged
+from cashy.errors import (
+    AccessDenied,
+    CashyError,
+    InternalError,
+    NotConnected,
+    OriginInvalid,
+    VersionChanged,
+)
 from cashy.s3.block_stream import BlockStream
 from cashy.s3.limits import VERSION_RESTARTS_MAX
 from cashy.s3.session import Fetch
@@ -26,11 +38,23 @@ if TYPE_CHECKING:
     from cashy.s3.connection import S3Connection
     from cashy.s3.worker import Plan
 
-__all__ = ["Answering"]
+__all__ = ["Answering", "PassedOn"]
 
 # At most 18 digits: the start of a range that could be of an object, and fits the protocol's 64 bits.
 _RANGE_START = re.compile(rb"bytes=[ \t,]*([0-9]{1,18})-", re.IGNORECASE)
 _SUFFIX_RANGE = re.compile(rb"bytes=[ \t,]*-|bytes=[ \t,]*[0-9]{19}", re.IGNORECASE)
+
+
+# The daemon was refused what this caller may have, or the object is of a kind that is not cached (a customer's key, an archive, no strong ETag).
+_THE_STORES_TO_ANSWER = (AccessDenied, OriginInvalid)
+
+
+class PassedOn(Protocol):
+    """The same request as the store gets it: :class:`cashy.s3.proxy.Proxying`, which itself begins some answers of this module."""
+
+    async def run(self) -> None:
+        """Answers; never raises but when it is cancelled."""
+        ...
 
 
 class Answering:
@@ -44,8 +68,13 @@ class Answering:
         name: str,
         request_id: str,
         keep_alive: bool,
+        *,
+        proof: asyncio.Task[None] | None = None,
+        passed_on: PassedOn | None = None,
     ) -> None:
         self._connection = connection
+        self._proof = proof  # that the caller may read the object; None: it may
+        self._passed_on = passed_on
         self._worker = connection.worker
         self._session = connection.worker.session
         self._request = request
@@ -63,6 +92,8 @@ class Answering:
         except Exception as error:
             if self._has_begun:
                 self._give_up(error)
+            elif self._passed_on is not None and isinstance(error, _THE_STORES_TO_ANSWER):
+                await self._passed_on.run()
             else:
                 is_known = isinstance(error, (S3Error, CashyError))
                 keep_alive = self._keep_alive and is_known
@@ -97,13 +128,20 @@ class Answering:
         opened: Fetch | None = None
         opened_index = -1
         try:
-            if meta is None and self._needs_only_metadata():
-                self._worker.counters["misses_total"] += 1
-                meta = await self._session.stat(self._name, revalidate=True)
-            elif meta is None:
-                opened_index = self._first_block_guess()
-                opened = await self._open(opened_index)
-                meta = await opened.meta()
+            try:
+                if meta is None and self._needs_only_metadata():
+                    self._worker.counters["misses_total"] += 1
+                    meta = await self._session.stat(self._name, revalidate=True)
+                elif meta is None:
+                    opened_index = self._first_block_guess()
+                    opened = await self._open(opened_index)
+                    meta = await opened.meta()
+            except CashyError as error:
+                await self._proven_before(error)
+                raise
+            await self._proven()
+            if self._worker.lacks_checksums(self._request, meta):
+                meta = await self._worker.checksums.ask(meta)
             plan = self._worker.plan(self._request, self._action, meta, self._request_id, self._keep_alive)
             if plan.start < plan.stop:
                 taken = opened if opened_index == plan.start // meta.block_bytes else None
@@ -118,6 +156,18 @@ class Answering:
         else:
             self._has_begun = True
             self._connection.answer_bytes(plan.head, self._keep_alive)
+
+    async def _proven(self) -> None:
+        if self._proof is not None:
+            await asyncio.shield(self._proof)
+
+    async def _proven_before(self, error: CashyError) -> None:
+        """Also who gets an error learns nothing that it has no right to. That there is nothing, the daemon knows more exactly."""
+        try:
+            await self._proven()
+        except S3Error as refusal:
+            if refusal.status != 404 or not isinstance(error, FileNotFoundError):
+                raise
 
     def _needs_only_metadata(self) -> bool:
         return self._action.is_head or (

@@ -7,13 +7,14 @@ an idle connection ends, a body has to go on, a reader without progress is cut o
 :mod:`cashy.s3.send`). While the answer waits for the daemon or the store, the deadlines are theirs.
 
 A hit on one block is answered from within ``buffer_updated``, without a task; everything else runs in one task per request
-(:mod:`cashy.s3.answering`, :mod:`cashy.s3.proxy`). After an error that leaves the framing unsure the connection ends, and lingers a moment:
-closing with unread bytes would reset it and destroy the answer.
+(:mod:`cashy.s3.answering`, :mod:`cashy.s3.proxy`). After a last answer, and after an error that leaves the framing unsure, our half of the
+connection ends and the other is read on for a moment (RFC 9112 9.6): closing with unread bytes would reset it and destroy the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from enum import Enum, auto
 from math import inf
@@ -23,6 +24,7 @@ from cashy.client.meta import Meta
 from cashy.core.http_head import Body, Request, RequestReader
 from cashy.core.s3_errors import S3Error
 from cashy.core.s3_request import Other
+from cashy.core.s3_response import common_headers
 from cashy.errors import CashyError, InternalError
 from cashy.s3.answering import Answering
 from cashy.s3.limits import (
@@ -49,6 +51,7 @@ _PROGRESS_LOOKS = 4
 class Phase(Enum):
     """What a connection waits for."""
 
+    HANDSHAKE = auto()  # the end of TLS's greeting
     IDLE = auto()  # the first byte of a request
     HEAD = auto()  # the rest of one
     DAEMON = auto()  # the daemon or the store: no deadline of ours
@@ -74,6 +77,7 @@ class S3Connection(asyncio.BufferedProtocol):
         self._is_reading_paused = False
         self._is_last_request = False
         self._has_eof = False
+        self._is_ending = False  # nothing more is served, what comes is thrown away
         self._task: asyncio.Task[None] | None = None
         self._lingered_bytes = 0
         self._unsent_bytes = 0
@@ -107,7 +111,7 @@ class S3Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, byte_count: int) -> None:  # noqa: D102
         worker = self.worker
         received = (worker.receive_buffer if self._body is None else worker.body_buffer)[:byte_count]
-        if self.phase is Phase.LINGER:
+        if self._is_ending:
             self._lingered_bytes += byte_count
             if self._lingered_bytes > LINGER_BYTES_MAX:
                 self.abort()
@@ -120,8 +124,8 @@ class S3Connection(asyncio.BufferedProtocol):
             self._consume(received)
 
     def eof_received(self) -> bool:  # noqa: D102
-        # A client may close its half and still read; one that is gone shows itself when we write.
-        self._is_last_request = self._has_eof = True
+        # A client may close its half and still read the answers to all it has sent; one that is gone shows itself when we write.
+        self._has_eof = True
         self._wake_body()
         return self._is_busy
 
@@ -140,6 +144,18 @@ class S3Connection(asyncio.BufferedProtocol):
         self._pending = b""
         self._body = None
 
+    # ------------------------------------------------------------ called by TLS, if there is any
+
+    def handshake_begun(self) -> None:
+        """Nothing can be read yet; what is written waits."""
+        if self.phase is not Phase.LINGER:
+            self._enter(Phase.HANDSHAKE)
+
+    def handshake_done(self) -> None:
+        """From here on it is a connection like any other."""
+        if self.phase is Phase.HANDSHAKE:
+            self._enter(Phase.IDLE)
+
     # ------------------------------------------------------------ requests
 
     def _consume(self, data: bytes | memoryview) -> None:
@@ -149,7 +165,7 @@ class S3Connection(asyncio.BufferedProtocol):
             reader.feed(data[at : at + PARSE_STEP_BYTES])
             at += PARSE_STEP_BYTES
             self._serve_parsed()
-            if self.phase is Phase.LINGER:
+            if self._is_ending:
                 return
             if self._is_busy:
                 if at < len(data) and not reader.is_over:
@@ -161,7 +177,7 @@ class S3Connection(asyncio.BufferedProtocol):
 
     def _serve_parsed(self) -> None:
         reader = self._reader
-        while not self._is_busy and self.phase is not Phase.LINGER:
+        while not self._is_busy and not self._is_ending:
             if reader.requests:
                 self._serve(reader.requests.popleft())
             elif reader.error is not None:
@@ -175,6 +191,9 @@ class S3Connection(asyncio.BufferedProtocol):
         keep_alive = request.keep_alive and not self._is_last_request and not worker.is_stopping
         request_id = worker.next_request_id()
         try:
+            if request.path == b"*":
+                self._answer_options(request, request_id, keep_alive)
+                return
             admitted = worker.admit(request)
             action = admitted.action
             if isinstance(action, Other):
@@ -186,11 +205,17 @@ class S3Connection(asyncio.BufferedProtocol):
                 return
             name = f"s3://{action.bucket}/{action.key}"
             meta = worker.session.lookup(name)
-            if meta is not None:
+            proof = worker.rights.proof(admitted.key_id, action, request.path, name)
+            if meta is not None and proof is None and not worker.lacks_checksums(request, meta):
                 plan = worker.plan(request, action, meta, request_id, keep_alive)
                 if self._answer_hit(meta, plan, keep_alive):
                     return
-            answering = Answering(self, request, action, name, request_id, keep_alive)
+            passed_on = None
+            if worker.may_pass_on(request, action):
+                passed_on = Proxying(self, request, admitted, request_id, keep_alive)
+            answering = Answering(
+                self, request, action, name, request_id, keep_alive, proof=proof, passed_on=passed_on
+            )
             self._start(answering.run(meta))
         except (S3Error, CashyError) as error:
             self.answer_error(error, request, request_id, keep_alive)
@@ -265,6 +290,19 @@ class S3Connection(asyncio.BufferedProtocol):
         else:
             self._end_with(answer)
 
+    def _answer_options(self, request: Request, request_id: str, keep_alive: bool) -> None:
+        """``OPTIONS *`` asks about the server as a whole (RFC 9110 9.3.7), no object and no right: a ping."""
+        keep_alive = keep_alive and request.is_read
+        common = common_headers(request_id, int(time.time()), keep_alive=keep_alive)
+        answer = (
+            b"HTTP/1.1 200 OK\r\nAllow: GET, HEAD, PUT, POST, DELETE, OPTIONS\r\nContent-Length: 0\r\n"
+            + common
+        )
+        if keep_alive:
+            self.answer_bytes(answer, keep_alive)
+        else:
+            self._end_with(answer)
+
     def answer_unread(self, answer: bytes) -> None:
         """Writes the end of an answer to a request whose body was not read to its end, and ends the connection."""
         self._end_with(answer)
@@ -275,20 +313,30 @@ class S3Connection(asyncio.BufferedProtocol):
         self._body = None
         self._is_busy = False
         self._settle(keep_alive)
-        if self.phase is Phase.LINGER or self.transport.is_closing():
+        if self._is_ending or self.transport.is_closing():
             return
         self._serve_parsed()
         if not self._is_busy and self._pending:
             pending, self._pending = self._pending, b""
             self._consume(pending)
-        if not self._is_busy:
+        if self._is_busy or self._is_ending:
+            return
+        if self._has_eof:  # and all of it is answered
+            self._settle(keep_alive=False)
+        else:
             self._resume_reading()
 
     def _settle(self, keep_alive: bool) -> None:
         if not keep_alive or self._is_last_request:
+            self._is_ending = True
             self._pending = b""
             self._enter(Phase.SENDING)
-            self.transport.close()  # after what was written
+            if self._has_eof:
+                self.transport.close()  # after what was written
+            elif self.sender.unsent_bytes:
+                self.sender.when_drained(self._linger)
+            else:
+                self._linger()
         else:
             self._enter(Phase.HEAD if self._reader.in_request else Phase.IDLE)
 
@@ -301,12 +349,16 @@ class S3Connection(asyncio.BufferedProtocol):
         self._task = None
         self._body = None
         self._is_busy = False
+        self._is_ending = True
         self._pending = b""
         self._reader.requests.clear()
         self.sender.write(answer)
-        self._enter(Phase.LINGER)
+        self._linger()
+
+    def _linger(self) -> None:
         if self.transport.is_closing():
             return
+        self._enter(Phase.LINGER)
         self.transport.write_eof()
         self._resume_reading()
 
@@ -405,7 +457,7 @@ class S3Connection(asyncio.BufferedProtocol):
             self._progress_at = now
             self._unsent_bytes = self.sender.unsent_bytes
             self.deadline = now + options.send_timeout_s / _PROGRESS_LOOKS
-        elif phase is Phase.HEAD:
+        elif phase in (Phase.HEAD, Phase.HANDSHAKE):
             self.deadline = now + options.head_timeout_s
         elif phase is Phase.BODY:
             self.deadline = now + self._body_patience_s
@@ -429,6 +481,7 @@ class S3Connection(asyncio.BufferedProtocol):
             self.deadline = inf
             self.transport.close()
         else:
+            self.worker.counters["timeouts_handshake_total"] += self.phase is Phase.HANDSHAKE
             self.abort()
 
     def _look_at_progress(self, now: float) -> None:

@@ -8,13 +8,22 @@ __all__ = [
     "BODY_BUFFER_BYTES",
     "BODY_PROGRESS_BYTES",
     "BODY_QUEUE_BYTES_MAX",
+    "CHANGE_TOLD_RETRY_S",
+    "CHANGE_TOLD_S",
+    "CHECKSUMS_ABSENT_S",
+    "CHECKSUMS_REMEMBERED_MAX",
     "COPY_BYTES_MAX",
     "CREDENTIALS_FILE_BYTES_MAX",
+    "DIRECTORY_LOOK_QUEUE_MAX",
     "DIRECTORY_LOOK_S",
+    "DIRECTORY_LOOK_THREADS",
     "FETCH_RETRY_S",
     "LINGER_BYTES_MAX",
     "LINGER_S",
     "LISTEN_BACKLOG",
+    "LISTING_QUEUE_MAX",
+    "LISTING_S",
+    "LISTING_THREADS",
     "OUTGOING_BYTES_MAX",
     "PARSE_STEP_BYTES",
     "READ_AHEAD_BLOCKS_MAX",
@@ -23,18 +32,27 @@ __all__ = [
     "READ_AHEAD_SHARES",
     "RECEIVE_BUFFER_BYTES",
     "REFUSED_MAX",
+    "REFUSAL_BYTES_MAX",
     "RENDERED_HEADS_MAX",
+    "RIGHTS_REFUSED_S",
+    "RIGHTS_REMEMBERED_MAX",
     "STOP_GRACE_S",
+    "STORE_ANSWER_VALID_S",
     "STORE_HEAD_BYTES_MAX",
     "STORE_HEAD_S",
+    "STORE_HOSTS_MAX",
     "STORE_IDLE_S",
     "STORE_INTERIMS_MAX",
     "STORE_JOIN_BYTES_MAX",
+    "STORE_LIST_BYTES_MAX",
     "STORE_PLACE_S",
     "STORE_PROGRESS_S",
     "STORE_REUSE_S",
     "STORE_WRITE_BYTES_MAX",
     "SWEEP_INTERVAL_S",
+    "TLS_PIECES_PER_TURN",
+    "TLS_PIECE_BYTES",
+    "TLS_RECEIVE_BYTES",
     "VERSION_RESTARTS_MAX",
 ]
 
@@ -82,6 +100,15 @@ RENDERED_HEADS_MAX = 8192
 LINGER_BYTES_MAX = 2 << 20
 LINGER_S = 2.0
 
+#: Encrypted at a time, and not before the socket has taken all that was: what a reader that stalls costs. Four full records.
+TLS_PIECE_BYTES = 64 << 10
+
+#: So many pieces until other connections have their turn: 1 MiB takes about a millisecond.
+TLS_PIECES_PER_TURN = 16
+
+#: Received at a time, encrypted; OpenSSL's own buffer grows as large, once for each connection that uploads.
+TLS_RECEIVE_BYTES = 64 << 10
+
 #: How often deadlines are looked at. One pass over all connections costs less than a timer per request.
 SWEEP_INTERVAL_S = 0.25
 
@@ -111,6 +138,12 @@ ANSWER_QUEUE_BYTES_MAX = 256 << 10
 #: Head of a store's answer: S3 allows 8 KiB of headers; the parser itself has no limit.
 STORE_HEAD_BYTES_MAX = 64 << 10
 
+#: Hosts of one store that a worker has connections to (virtual-host style and regions); over it, the least recently used idle one goes.
+STORE_HOSTS_MAX = 64
+
+#: So much of a refusal is read to see whether it tells another region; S3's are under 1 KiB.
+REFUSAL_BYTES_MAX = 16 << 10
+
 #: Interim (1xx) answers of a store before the real one; nothing we send asks for any.
 STORE_INTERIMS_MAX = 4
 
@@ -133,5 +166,41 @@ STORE_REUSE_S = 3.0
 #: Whether a directory has a folder is looked up in a thread; one that takes longer hangs in a dead mount.
 DIRECTORY_LOOK_S = 5.0
 
+#: Threads for that: the calls are short where the file system lives, and all of them are stuck where it does not.
+DIRECTORY_LOOK_THREADS = 4
+DIRECTORY_LOOK_QUEUE_MAX = 1024
+
+#: One page of a directory's listing; over it the page ends early, or is refused if it is empty. SDKs wait 60 s for the first byte.
+LISTING_S = 20.0
+
+#: Listings of one directory at a time, and waiting: they share the interpreter with everything else of the worker, so more threads help only
+#: where the file system is slow. A page of 1,000 keys takes 10 ms, so the queue is under a second's work; over it is SlowDown.
+LISTING_THREADS = 4
+LISTING_QUEUE_MAX = 64
+
+#: Whether a store has a bucket that a directory behind it has, too, is asked again after this: buckets come and go rarely.
+STORE_ANSWER_VALID_S = 2.0
+
+#: Of a store's list of buckets: 10,000 buckets, the most that S3 gives, with 300 bytes each are 3 MB.
+STORE_LIST_BYTES_MAX = 4 << 20
+
 #: Pieces of a request to a store are joined up to this size: a small body leaves with its head in one write, and so does framing with data.
 STORE_JOIN_BYTES_MAX = 16 << 10
+
+#: How long the end of a change is told to the master again, which may be restarting, or reach too few hosts; then its writer gets an error.
+CHANGE_TOLD_S = 90.0
+
+#: How often, beside the time that each attempt takes.
+CHANGE_TOLD_RETRY_S = 0.2
+
+#: Objects whose checksums a store told when a caller's right was asked for, and those that have none; about 400 bytes each.
+CHECKSUMS_REMEMBERED_MAX = 16_384
+
+#: How long it is remembered that an object has no checksums; what is remembered wrongly is missed for no longer.
+CHECKSUMS_ABSENT_S = 60.0
+
+#: Callers' rights to objects that are remembered, with about 300 bytes each; beyond that the store is asked again.
+RIGHTS_REMEMBERED_MAX = 262_144
+
+#: How long a store's refusal is remembered.
+RIGHTS_REFUSED_S = 2.0

@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import uvloop
 
@@ -24,6 +25,8 @@ from cashy.s3.connection import S3Connection
 from cashy.s3.credentials import Credentials, load_credentials
 from cashy.s3.limits import LISTEN_BACKLOG, READ_AHEAD_SHARES, STOP_GRACE_S
 from cashy.s3.stores import Stores
+from cashy.s3.tls import ServerTls
+from cashy.s3.tls_transport import TlsTransport
 from cashy.s3.worker import Worker, WorkerOptions
 from cashy.s3.writing import ToldToMaster
 from cashy.settings import Settings
@@ -47,25 +50,40 @@ def run(settings: Settings) -> int:
         send_timeout_s=settings.s3.send_timeout_s,
         body_timeout_s=settings.s3.body_timeout_s,
         regions=frozenset([settings.s3.region] if settings.s3.region else []),
+        rights=settings.s3.rights,
+        rights_valid_s=settings.s3.rights_valid_s,
+        domains=settings.s3.domains,
     )
+    tls = _load_tls(settings)
     listeners = listen_sockets() or [open_listener(settings.s3.listen.host, settings.s3.listen.port)]
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run_until_signal(settings, listeners, credentials, options))
+            runner.run(_run_until_signal(settings, listeners, credentials, options, tls))
     finally:
         for listener in listeners:
             listener.close()
     return 0
 
 
+def _load_tls(settings: Settings) -> ServerTls | None:
+    certificate, key = settings.s3.tls_certificate, settings.s3.tls_key
+    return None if certificate is None or key is None else ServerTls(certificate, key)
+
+
 async def _run_until_signal(
-    settings: Settings, listeners: Sequence[socket.socket], credentials: Credentials, options: WorkerOptions
+    settings: Settings,
+    listeners: Sequence[socket.socket],
+    credentials: Credentials,
+    options: WorkerOptions,
+    tls: ServerTls | None,
 ) -> None:
     log = get_logger(program="cashy s3")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if tls is not None:
+        loop.add_signal_handler(signal.SIGHUP, _reload, tls, log)
     if not len(credentials) and not credentials.anonymous:
         log.warning("no request can be allowed: there are no credentials, and anonymous reads are off")
 
@@ -89,17 +107,27 @@ async def _run_until_signal(
                 log.info(
                     "serving S3",
                     address=address,
+                    tls=tls is not None,
                     keys=len(credentials),
                     anonymous=credentials.anonymous,
                     **({"metrics": metrics_at["X_CASHY_METRICS"]} if metrics_at else {}),
                 )
                 notify(READY="1", X_CASHY_S3=address, STATUS=f"serving S3 on {address}", **metrics_at)
 
-            await serve(worker, listeners, ready=ready, stop=stop)
+            await serve(worker, listeners, ready=ready, stop=stop, tls=tls)
         log.info("stopped", **worker.counters)
     finally:
         await stores.close()
         await session.close()
+
+
+def _reload(tls: ServerTls, log: Any) -> None:
+    try:
+        tls.reload()
+    except ConfigError as error:
+        log.error("the certificate was not read again, the one before stays in use", reason=error.message)
+    else:
+        log.info("the certificate was read again")
 
 
 async def serve(
@@ -109,12 +137,17 @@ async def serve(
     ready: Callable[[str], None],
     stop: asyncio.Event,
     grace_s: float = STOP_GRACE_S,
+    tls: ServerTls | None = None,
 ) -> None:
     """Serves S3 on ``listeners`` until ``stop`` is set, and closes them; ``ready`` is told ``HOST:PORT`` of the first."""
     loop = asyncio.get_running_loop()
+
+    def connect() -> asyncio.BufferedProtocol:
+        connection = S3Connection(worker)
+        return connection if tls is None else TlsTransport(tls.context, connection)
+
     servers = [
-        await loop.create_server(lambda: S3Connection(worker), sock=listener, backlog=LISTEN_BACKLOG)
-        for listener in listeners
+        await loop.create_server(connect, sock=listener, backlog=LISTEN_BACKLOG) for listener in listeners
     ]
     try:
         ready(format_address(servers[0].sockets[0].getsockname()))

@@ -11,13 +11,15 @@ through bounded queues both ways. Three endings are held back, each until what m
   some actions at the end of a long body, so this is the last piece, not the head.
 
 A store that answers before the body has come is believed if it refuses; the rest of the body is not asked for, and both connections end.
-A request is sent again once, and only a reading one, if a kept-alive connection was closed before a byte of its answer.
+A request is sent again once, and only a reading one, if a kept-alive connection was closed before a byte of its answer; and one whose body is
+not gone, to the region that a store names in place of an answer (:mod:`cashy.core.s3_regions`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -36,12 +38,17 @@ from cashy.core.s3_forward import (
     names_written,
     request_head,
 )
+from cashy.core.s3_regions import REGION_HOPS_MAX, BucketPlace
 from cashy.core.sigv4 import EMPTY_SHA256, parse_claim, prepared_key
 from cashy.core.upload_body import UploadPlan, content_of, plan_upload
 from cashy.errors import CashyError, NotConnected, OriginInvalid, OriginTimeout, OriginUnavailable
-from cashy.s3.limits import STORE_IDLE_S, STORE_JOIN_BYTES_MAX, STORE_REUSE_S
+from cashy.s3.answering import Answering
+from cashy.s3.directory_bucket import PlainRead, answer_directory, list_buckets, whole_answer
+from cashy.s3.directory_place import DirectoryPlace
+from cashy.s3.limits import REFUSAL_BYTES_MAX, STORE_IDLE_S, STORE_JOIN_BYTES_MAX, STORE_REUSE_S
 from cashy.s3.store_link import StoreLink
-from cashy.s3.stores import Store
+from cashy.s3.store_questions import has_bucket
+from cashy.s3.stores import Place, Store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,6 +60,9 @@ __all__ = ["Proxying"]
 
 # Methods that read: safe to send again (RFC 9110 9.2.1).
 _SAFE = (b"GET", b"HEAD", b"OPTIONS")
+
+# Answers that may say that a bucket is in another region.
+_REGION_STATUSES = (301, 302, 307, 308, 400)
 
 # The second attempt wants a new connection: others may have been closed together with the first.
 _NEVER_IDLE_S = -1.0
@@ -76,7 +86,9 @@ class Proxying:
         self._key_id = admitted.key_id
         self._request_id = request_id
         self._keep_alive = keep_alive
+        self._store: Store | None = None
         self._upload: UploadPlan | None = None
+        self._place: BucketPlace
         #: A body that had to be read before anything was sent.
         self._whole_body: list[bytes] | None = None
         self._has_begun = False
@@ -84,8 +96,9 @@ class Proxying:
 
     async def run(self) -> None:
         """Passes the request on, and the answer back."""
-        self._worker.counters["proxied_total"] += 1
         try:
+            if await self._answered_here():
+                return
             await self._forward()
             self._end()
         except Exception as error:
@@ -117,9 +130,39 @@ class Proxying:
         else:
             self._connection.answer_unread(self._held)
 
+    async def _answered_here(self) -> bool:
+        """Answers what is no store's to answer: buckets that are directories, and the list of buckets with these among them."""
+        worker, request, action = self._worker, self._request, self._action
+        if not action.bucket and worker.stores.has_directories and request.method == b"GET":
+            self._answer_with(await list_buckets(worker, self._key_id, request.query))
+            return True
+        place = await self._find_place()
+        if not isinstance(place, DirectoryPlace):
+            self._store = place
+            return False
+        answer = await answer_directory(worker, place, request, action)
+        if isinstance(answer, PlainRead):
+            plain, read = answer
+            name = f"s3://{read.bucket}/{read.key}"
+            await Answering(
+                self._connection, plain, read, name, self._request_id, self._keep_alive and request.is_read
+            ).run(None)
+        else:
+            self._answer_with(answer)
+        return True
+
+    def _answer_with(self, document: bytes | None) -> None:
+        """A success of our own, with a document or without."""
+        is_head, keep_alive = self._request.method == b"HEAD", self._keep_alive and self._request.is_read
+        self._held = whole_answer(
+            self._worker, document, self._request_id, is_head=is_head, keep_alive=keep_alive
+        )
+        self._end()
+
     async def _forward(self) -> None:
-        request, action = self._request, self._action
-        store = await self._find_store()
+        request, action, store = self._request, self._action, self._store
+        assert store is not None
+        self._worker.counters["proxied_total"] += 1
         if request.body is not None:
             self._upload = plan_upload(request.headers, self._chunk_signer())
         names = names_written(request.method, request.query, action.bucket, action.key)
@@ -131,16 +174,20 @@ class Proxying:
         async with self._worker.writing.writing(names):
             await self._exchange(store)
 
-    async def _find_store(self) -> Store:
+    async def _find_place(self) -> Place:
         stores, action = self._worker.stores, self._action
         if not action.bucket:
             return stores.first()
-        right = "read" if self._request.method in _SAFE else "write"
-        store = await stores.find(action.bucket, right)
+        place = await stores.find(action.bucket, self._key_id, self._has_bucket)
         source = copy_source(self._request.headers)
-        if source is not None and await stores.find(source, "read") is not store:
+        if source is None or isinstance(place, DirectoryPlace):
+            return place
+        if await stores.find(source, self._key_id, self._has_bucket) is not place:
             raise S3Error("NotImplemented", "Objects cannot be copied from one store to another.")
-        return store
+        return place
+
+    async def _has_bucket(self, store: Store, bucket: str) -> bool:
+        return await has_bucket(self._worker, store, self._key_id, bucket)
 
     def _chunk_signer(self) -> ChunkSigner | None:
         """The chain that the request's own signature begins."""
@@ -158,8 +205,9 @@ class Proxying:
         """Sends the request and passes the answer back, all but its last piece."""
         is_safe = self._request.method in _SAFE and self._upload is None
         idle_max_s = STORE_IDLE_S if is_safe else STORE_REUSE_S
-        is_retry = False
+        is_retry, hops = False, 0
         while True:
+            self._place = store.place_of(self._action.bucket)
             async with self._link(store, _NEVER_IDLE_S if is_retry else idle_max_s) as link:
                 try:
                     status, headers = await self._ask(store, link)
@@ -168,12 +216,34 @@ class Proxying:
                         raise
                     is_retry = True
                     continue
-                await self._pass_back(link, status, headers)
+                refusal = await self._refusal(link, status)
+                moved = store.moved(self._action.bucket, self._place, status, headers, b"".join(refusal))
+                if moved and hops < REGION_HOPS_MAX:
+                    hops += 1
+                    self._check_repeatable()
+                    continue
+                await self._pass_back(link, status, headers, refusal)
                 return
+
+    async def _refusal(self, link: StoreLink, status: int) -> list[bytes]:
+        """The first part of an answer that may tell another region, to be passed back if it does not."""
+        pieces: list[bytes] = []
+        if status in _REGION_STATUSES:
+            timeout_s = self._worker.options.store_progress_s
+            while sum(map(len, pieces)) < REFUSAL_BYTES_MAX and (piece := await link.piece(timeout_s)):
+                pieces.append(piece)
+        return pieces
+
+    def _check_repeatable(self) -> None:
+        """A body that streamed is gone, and only its sender can send it again: clients do on SlowDown."""
+        if self._upload is not None and self._whole_body is None:
+            raise S3Error(
+                "SlowDown", "The bucket is in another region than it was. Please send the request again."
+            )
 
     @asynccontextmanager
     async def _link(self, store: Store, idle_max_s: float) -> AsyncIterator[StoreLink]:
-        async with store.pool.leased(idle_max_s=idle_max_s) as link:
+        async with store.leased(self._place, idle_max_s=idle_max_s) as link:
             link.begin(is_head=self._request.method == b"HEAD")
             yield link
 
@@ -231,7 +301,7 @@ class Proxying:
             request.path,
             forwarded_query(request.query),
             headers,
-            address=store.address,
+            address=store.address_of(self._place),
             key=None if store.is_anonymous else self._worker.credentials.at_store(self._key_id),
             payload=payload,
             length=length,
@@ -283,7 +353,10 @@ class Proxying:
 
     # ------------------------------------------------------------ the answer
 
-    async def _pass_back(self, link: StoreLink, status: int, headers: dict[str, str]) -> None:
+    async def _pass_back(
+        self, link: StoreLink, status: int, headers: dict[str, str], begun: list[bytes]
+    ) -> None:
+        """Passes the answer back, all but its last piece; ``begun`` is what has been read of it."""
         request, timeout_s = self._request, self._worker.options.store_progress_s
         framing = answer_framing(request.method, status, headers, is_http_1_0=request.is_http_1_0)
         if framing.has_body and framing.length is None and not framing.is_chunked:
@@ -292,7 +365,8 @@ class Proxying:
         self._held = answer_head(
             status, headers, framing, request_id=self._request_id, keep_alive=self._keep_alive
         )
-        while piece := await link.piece(timeout_s):
+        pieces = deque(begun)
+        while piece := pieces.popleft() if pieces else await link.piece(timeout_s):
             await self._send_held()
             self._worker.counters["proxied_bytes_sent_total"] += len(piece)
             self._held = _framed(piece, framing)

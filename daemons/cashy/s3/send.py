@@ -7,8 +7,10 @@ path, not a timeout (which aborts the connection, and then the loss releases).
 
 Both water marks are 0: uvloop then writes at once, pauses the protocol if the kernel has not taken everything, and ``resume_writing``
 says exactly "the buffer is empty". Nothing rests on the first: if a write was only queued for the end of the loop's turn, the check
-is made again one turn later. ``sendfile`` and ``MSG_ZEROCOPY`` are not used: there the kernel itself keeps references to the pages,
-beyond anything this module could see.
+is made again one turn later. ``sendfile`` and ``MSG_ZEROCOPY`` are not used, though ``sendfile`` sends 1.2 to 1.6 times the bytes per
+CPU-second [measured, loopback]: there the kernel itself keeps references to the pages. That the peer has acknowledged everything (``SIOCOUTQ``
+is 0) is not their end where the receiver is on the same host: the pages then lie in *its* queue, and a slot that is filled anew reaches it as
+another object's bytes [a test shows it].
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class StoreLink(asyncio.Protocol):
         self._head_bytes = 0
         self._received = 0
         self._is_answer_whole = True
+        self._is_connected = False
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         #: Requests begun on it.
@@ -162,6 +163,12 @@ class StoreLink(asyncio.Protocol):
         finally:
             self._reader = None
 
+    def give_up(self) -> None:
+        """Closes one that was never handed out, or not even connected."""
+        self._error = self._error or OriginUnavailable(f"{self._name}: given up")
+        if self._is_connected:
+            self.transport.abort()
+
     def abort(self) -> None:
         """Closes at once; what the store has of a request is not complete."""
         self._fail(OriginUnavailable(f"{self._name}: given up"))
@@ -170,6 +177,10 @@ class StoreLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one, without saying so
+        self._is_connected = True
+        if self._error is not None:  # given up while it was being made
+            self.transport.abort()
+            return
         self.transport.set_write_buffer_limits(high=STORE_WRITE_BYTES_MAX)
 
     def data_received(self, data: bytes) -> None:  # noqa: D102

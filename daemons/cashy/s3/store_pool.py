@@ -1,6 +1,6 @@
-"""The links of one worker to one store, and who waits for one.
+"""The links of one worker to the hosts of one store, and who waits for one.
 
-Law: at most ``links_max`` links exist, at most ``queue_max`` requests wait for one, none longer than a named time; beyond that the
+Law: of each host at most ``links_max`` links exist, at most ``queue_max`` requests wait for one, none longer than a named time; beyond that the
 answer is SlowDown, not memory. Links that come back whole are used again, the last used first; others are closed. Whoever
 gets a link returns it, by leaving :meth:`StorePool.leased`.
 
@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cashy.errors import OriginTimeout, OriginUnavailable, SlowDown
-from cashy.s3.limits import STORE_IDLE_S, STORE_PLACE_S
+from cashy.origin.dial import DialPlace, dial
+from cashy.s3.limits import STORE_HOSTS_MAX, STORE_IDLE_S, STORE_PLACE_S
 from cashy.s3.store_link import LinkOwner, StoreLink
 
-__all__ = ["StorePlace", "StorePool"]
+__all__ = ["StorePlace", "StorePool", "StorePools"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class StorePlace:
 
 
 class StorePool(LinkOwner):
-    """Links to one store. All calls on the loop's thread."""
+    """Links to one host. All calls on the loop's thread."""
 
     def __init__(self, place: StorePlace) -> None:
         self._place = place
@@ -53,6 +54,16 @@ class StorePool(LinkOwner):
     def links(self) -> int:
         """Links that exist or are being made."""
         return self._count
+
+    @property
+    def is_idle(self) -> bool:
+        """Nobody has a link or waits for one."""
+        return not self._waiting and self._count == len(self._idle)
+
+    def close_idle(self) -> None:
+        """Closes the links that nobody has."""
+        while self._idle:
+            self._idle.pop().abort()
 
     @asynccontextmanager
     async def leased(self, *, idle_max_s: float) -> AsyncIterator[StoreLink]:
@@ -106,13 +117,14 @@ class StorePool(LinkOwner):
 
     async def _connect(self) -> StoreLink:
         place = self._place
-        loop = asyncio.get_running_loop()
         self._count += 1
         try:
-            async with asyncio.timeout(place.connect_timeout_s):
-                _, link = await loop.create_connection(
-                    lambda: StoreLink(self, place.name), place.host, place.port, ssl=place.tls
-                )
+            link = await dial(
+                lambda: StoreLink(self, place.name),
+                StoreLink.give_up,
+                DialPlace(place.host, place.port, place.tls),
+                place.connect_timeout_s,
+            )
             if not link.is_reusable:
                 raise OriginUnavailable(f"{place.name} closes connections as soon as they are made")
         except BaseException as error:
@@ -176,3 +188,39 @@ class StorePool(LinkOwner):
             self._idle.popleft().abort()
         if self._idle:
             self._sweep = loop.call_later(STORE_IDLE_S, self._close_old)
+
+
+class StorePools:
+    """The pools of all hosts of one store: its endpoint's, and those of buckets with a host or region of their own."""
+
+    def __init__(self, place: StorePlace) -> None:
+        self._place = place
+        self._pools: OrderedDict[tuple[str, int], StorePool] = OrderedDict()
+
+    @property
+    def links(self) -> int:
+        """Links that exist or are being made."""
+        return sum(pool.links for pool in self._pools.values())
+
+    def of(self, host: str, port: int) -> StorePool:
+        """The pool of a host. Raises SlowDown if too many others are in use."""
+        pool = self._pools.get((host, port))
+        if pool is None:
+            self._make_room()
+            pool = StorePool(replace(self._place, host=host, port=port))
+            self._pools[host, port] = pool
+        self._pools.move_to_end((host, port))
+        return pool
+
+    def _make_room(self) -> None:
+        if len(self._pools) < STORE_HOSTS_MAX:
+            return
+        key = next((key for key, pool in self._pools.items() if pool.is_idle), None)
+        if key is None:
+            raise SlowDown(f"{self._place.name}: requests to {STORE_HOSTS_MAX} hosts are under way")
+        self._pools.pop(key).close_idle()
+
+    async def close(self) -> None:
+        """Closes all links, also those in use."""
+        for pool in tuple(self._pools.values()):
+            await pool.close()

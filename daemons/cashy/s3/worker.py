@@ -19,8 +19,13 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cashy.client.meta import Meta
-from cashy.core.conditions import CONDITIONAL_HEADERS, evaluate_conditions, range_applies
-from cashy.core.http_head import Request
+from cashy.core.conditions import (
+    CONDITIONAL_HEADERS,
+    evaluate_conditions,
+    failed_condition,
+    range_applies,
+)
+from cashy.core.http_head import Request, split_path
 from cashy.core.ranges import ByteRange, InvalidRange, parse_range
 from cashy.core.s3_errors import S3Error, s3_error_of
 from cashy.core.s3_forward import check_target, copy_source
@@ -35,8 +40,10 @@ from cashy.core.s3_response import (
     with_overrides,
 )
 from cashy.core.sigv4 import authenticate
+from cashy.core.virtual_host import VirtualHosts
 from cashy.errors import CashyError, VersionChanged
 from cashy.log import get_logger
+from cashy.s3.checksums import Checksums
 from cashy.s3.credentials import Credentials
 from cashy.s3.limits import (
     BLOCK_BYTES_GUESS,
@@ -48,6 +55,7 @@ from cashy.s3.limits import (
     STORE_PROGRESS_S,
     SWEEP_INTERVAL_S,
 )
+from cashy.s3.rights import Rights
 from cashy.s3.session import Session
 from cashy.s3.stores import Stores
 from cashy.s3.writing import NothingShared, Writing
@@ -71,6 +79,9 @@ class WorkerOptions:
     store_progress_s: float = STORE_PROGRESS_S
     read_ahead_bytes: int = READ_AHEAD_BYTES
     regions: frozenset[str] = frozenset()
+    domains: tuple[str, ...] = ()
+    rights: str = "store"
+    rights_valid_s: float = 60.0
 
 
 class Admitted(NamedTuple):
@@ -115,6 +126,9 @@ class Worker:
         self.body_buffer = memoryview(bytearray(BODY_BUFFER_BYTES))
         self.counters: Counter[str] = Counter()
         self.is_stopping = False
+        self._virtual_hosts = VirtualHosts(options.domains)
+        self.rights = Rights(self)
+        self.checksums = Checksums(session, self.loop.time)
         self._all_gone = asyncio.Event()
         self._all_gone.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,9 +146,11 @@ class Worker:
 
     def admit(self, request: Request) -> Admitted:
         """Who asks, for what, and may they? Raises :class:`S3Error`."""
+        path_as_signed = request.path
+        request.path = self._virtual_hosts.path_style(request.path, request.headers.get(b"host"))
         key_id = authenticate(
             request.method,
-            request.path,
+            path_as_signed,
             request.query,
             request.headers,
             now_s=time.time(),
@@ -163,10 +179,15 @@ class Worker:
                 "NotImplemented",
                 "This operation is not implemented; GetObject and HeadObject are. (This worker knows no S3 origin.)",
             )
-        if not credentials.authorise(key_id, action.bucket, action.right):
+        if not (key_id is None and _is_preflight(request)) and not credentials.authorise(
+            key_id, action.bucket, action.right
+        ):
             raise S3Error("AccessDenied")
         check_target(request.method, request.path, request.query, action.bucket, action.key)
-        if not action.bucket and not credentials.may_list_buckets(key_id):
+        if request.headers.get(b"content-md5") == b"":  # is not passed on, so the store could not refuse it
+            raise S3Error("InvalidDigest")
+        # A list that is made here shows what the key's patterns allow; a store's own shows all.
+        if not action.bucket and not self.stores.has_directories and not credentials.may_list_buckets(key_id):
             raise S3Error("AccessDenied")
         source = copy_source(request.headers)
         if source is not None and not credentials.authorise(key_id, source, "read"):
@@ -186,15 +207,34 @@ class Worker:
             if status == 304:
                 return Plan(not_modified_head(rendered, common), 0, 0)
             if status == 412:
-                raise S3Error("PreconditionFailed")
+                raise S3Error("PreconditionFailed", details=(("Condition", failed_condition(headers)),))
         byte_range = self._range(headers, rendered)
-        wants_checksums = headers.get(b"x-amz-checksum-mode", b"").upper() == b"ENABLED"
-        head = object_head(rendered, byte_range, common, wants_checksums=wants_checksums)
+        checksums = b""
+        if byte_range is None and _wants_checksums(headers):
+            checksums = self.checksums.find(meta, rendered) or b""
+        head = object_head(rendered, byte_range, common, checksums)
         if action.is_head:
             return Plan(head, 0, 0)
         if byte_range is None:
             return Plan(head, 0, meta.size_bytes)
         return Plan(head, byte_range.start, byte_range.stop)
+
+    def lacks_checksums(self, request: Request, meta: Meta) -> bool:
+        """Whether checksums are wanted and it is not known whether there are any (:meth:`Checksums.ask`)."""
+        headers = request.headers
+        if b"range" in headers or not _wants_checksums(headers):
+            return False
+        return self.checksums.find(meta, self._render(meta)) is None
+
+    def may_pass_on(self, request: Request, action: ObjectRead) -> bool:
+        """Whether the store may be asked for an object itself, in the caller's own words."""
+        if not self.stores:
+            return False
+        try:
+            check_target(request.method, request.path, request.query, action.bucket, action.key)
+        except S3Error:
+            return False
+        return True
 
     def _range(self, headers: dict[bytes, bytes], rendered: RenderedObject) -> ByteRange | None:
         field = headers.get(b"range")
@@ -223,6 +263,8 @@ class Worker:
         """The whole answer that ``error`` means. What is nobody's fault but ours is logged."""
         size_bytes = error.size_bytes if isinstance(error, InvalidRange) else None
         s3_error = self._as_s3_error(error, request_id)
+        if request is not None and not s3_error.details:
+            s3_error.details = _details(s3_error.code, request, size_bytes)
         self.counters[f"errors_{s3_error.code}"] += 1
         path = request.path.decode("latin-1") if request is not None else "/"
         return error_answer(
@@ -295,3 +337,24 @@ class Worker:
             await self._all_gone.wait()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._sweep.cancel()
+
+
+def _is_preflight(request: Request) -> bool:
+    """Whether it is a browser's question which sites may read (CORS): never signed, without a body, and it tells of no object."""
+    is_question = b"origin" in request.headers and b"access-control-request-method" in request.headers
+    return request.method == b"OPTIONS" and is_question and request.body is None and request.path != b"/"
+
+
+def _wants_checksums(headers: dict[bytes, bytes]) -> bool:
+    return headers.get(b"x-amz-checksum-mode", b"").upper() == b"ENABLED"
+
+
+def _details(code: str, request: Request, size_bytes: int | None) -> tuple[tuple[str, str], ...]:
+    """What S3 says besides code and message of an error about a request's own values."""
+    if code == "InvalidRange" and size_bytes is not None:
+        asked = request.headers.get(b"range", b"").decode("latin-1")
+        return ("RangeRequested", asked), ("ActualObjectSize", str(size_bytes))
+    if code in ("NoSuchKey", "NoSuchBucket"):
+        bucket, key = split_path(request.path)
+        return (("Key", key),) if code == "NoSuchKey" else (("BucketName", bucket),)
+    return ()

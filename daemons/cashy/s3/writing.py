@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from aviary.cashy.v1.control_pb2 import Change
 from cashy.errors import CashyError
 from cashy.log import get_logger
+from cashy.s3.limits import CHANGE_TOLD_RETRY_S, CHANGE_TOLD_S
 
 __all__ = ["NothingShared", "ToldToMaster", "Writing"]
 
@@ -54,21 +55,46 @@ class ToldToMaster:
 
     @asynccontextmanager
     async def writing(self, names: Sequence[str]) -> AsyncIterator[None]:
-        """Raises ``CashyError`` where the master cannot be told: then nothing may be changed."""
+        """Raises ``CashyError`` where the master cannot be told before: then nothing may be changed. Where it cannot be told after: then nobody
+        may be told of success.
+        """
         try:
             await self._session.ask(Change(names=names))
-            yield
-        finally:
-            # Whoever is cancelled here leaves all the same: the change may have happened.
-            leaving = asyncio.get_running_loop().create_task(self._leave(list(names)))
-            self._leaving.add(leaving)
-            leaving.add_done_callback(self._leaving.discard)
-            await asyncio.shield(leaving)
-
-    async def _leave(self, names: Sequence[str]) -> None:
+        except BaseException:
+            self._leave(names)  # it may know all the same, and nobody has to wait until it knows better
+            raise
         try:
-            await self._session.ask(Change(names=names, is_over=True))
-        except CashyError as error:  # the store has it; what is cached is found out by its age
-            _log.warning(
-                "the master was not told that a change is over", error=error.message, names=names[:3]
-            )
+            yield
+        except BaseException:
+            # Whoever is cancelled here, or gets an error, leaves all the same: the change may have happened.
+            await asyncio.wait([self._leave(names)])
+            raise
+        await asyncio.shield(self._leave(names))
+
+    def _leave(self, names: Sequence[str]) -> asyncio.Task[None]:
+        leaving = asyncio.get_running_loop().create_task(self._tell_over(list(names)))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._left)
+        return leaving
+
+    def _left(self, leaving: asyncio.Task[None]) -> None:
+        self._leaving.discard(leaving)
+        if not leaving.cancelled():
+            leaving.exception()  # is for whoever waits for it
+
+    async def _tell_over(self, names: Sequence[str]) -> None:
+        """Again and again: the master may be another one by now, and must know nevertheless."""
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + CHANGE_TOLD_S
+        while True:
+            try:
+                await self._session.ask(Change(names=names, is_over=True))
+            except CashyError as error:
+                if loop.time() > give_up_at:
+                    _log.warning(
+                        "the master was not told that a change is over", error=error.message, names=names[:3]
+                    )
+                    raise
+                await asyncio.sleep(CHANGE_TOLD_RETRY_S)
+            else:
+                return

@@ -365,9 +365,12 @@ def test_oversize_length_is_refused_before_anything_is_allocated() -> None:
 def test_every_pair_of_state_and_kind_is_as_the_table_says(state: State, kind: Kind) -> None:
     reader = FrameReader(state)
     request_id = 7 if kind in WITH_REQUEST_ID else 0
-    asked = {Kind.META: Kind.HEAD, Kind.STATUS_REPORT: Kind.STATUS, Kind.NOTED: Kind.CHANGED}.get(
-        kind, Kind.READ
-    )
+    asked = {
+        Kind.META: Kind.HEAD,
+        Kind.STATUS_REPORT: Kind.STATUS,
+        Kind.NOTED: Kind.CHANGED,
+        Kind.LEASED: Kind.LEASE,
+    }.get(kind, Kind.READ)
     if state is State.ASKING:
         incoming = reader.expect(7, asked)
         if kind is Kind.DATA:

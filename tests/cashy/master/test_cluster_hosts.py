@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -57,7 +58,7 @@ class Rig:
         key_file.chmod(0o600)
         text = f'[memory]\nsize = "{self._size}"\nblock_size = "64KiB"\n'
         text += f"[freshness]\nrevalidate_after_s = {self._revalidate_after_s}\n"
-        text += f'[cluster]\nhost = "{name}"\nkey_file = "{key_file}"\n'
+        text += f'[cluster]\nhost = "{name}"\nkey_file = "{key_file}"\nlease_s = 1.0\n'
         text += f'[[origin]]\nkind = "directory"\nname = "data"\npath = "{self.root}"\n'
         for peer, port in ports.items():
             text += f'[[peer]]\nname = "{peer}"\naddress = "127.0.0.1:{port}"\n'
@@ -86,6 +87,7 @@ class Rig:
         for host in self.hosts.values():
             host.start()
         await until(lambda: all(peer.is_up for host in self.hosts.values() for peer in peers_of(host)))
+        await until(lambda: all(is_coherent(host) for host in self.hosts.values()))
 
     def run(self, story: Callable[[], Awaitable[None]]) -> None:
         async def main() -> None:
@@ -113,6 +115,10 @@ class Rig:
 def peers_of(host: Host) -> list:  # type: ignore[type-arg]
     assert host.cluster is not None
     return list(host.cluster.peers.values())
+
+
+def is_coherent(host: Host) -> bool:
+    return host.store.arena.coherent_until > time.monotonic_ns()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -242,7 +248,7 @@ def test_leaving_a_read_frees_its_home_too(rig: Rig) -> None:
         job.release()
         for each in rig.hosts.values():
             await until(lambda each=each: not each.fills.fills and not each.routes.active)  # type: ignore[misc]
-            assert not each.store.arena._held
+            await until(lambda each=each: not each.store.arena._held)  # type: ignore[misc]
         content, _ = await read(host, name)
         assert len(content) == BLOCK * 30
 
@@ -313,7 +319,7 @@ def test_a_change_through_one_host_is_seen_through_all_as_soon_as_it_is_over(rig
         assert (await read(host, name))[0] == b"old"
         assert host.catalog.cached(parsed[0]) is None  # current only for who asked
         rig.write("bucket/x", b"new!")
-        assert await host.change_is_over(parsed, had_begun=True) == 0
+        await host.change_is_over(parsed, had_begun=True)
         for each in rig.hosts.values():
             assert (await read(each, name))[0] == b"new!"
             assert each.catalog.cached(parsed[0]) is not None
@@ -356,16 +362,57 @@ def test_a_host_vouches_only_for_the_version_it_has_on_record(rig: Rig) -> None:
     rig.run(story)
 
 
-def test_a_host_that_is_silent_at_a_change_is_counted(rig: Rig) -> None:
+def test_a_change_waits_for_a_host_that_cannot_be_told_until_it_believes_nothing(rig: Rig) -> None:
+    name = "s3://bucket/x"  # a file's name would be of no interest: those are not changed through a host
+    rig.write("bucket/x", b"old")
+
+    async def story() -> None:
+        deaf, host = rig.hosts["c"], rig.hosts["a"]
+        await read(deaf, name)
+        assert deaf.peer_server is not None
+        await deaf.peer_server.close()
+        assert deaf.coherence is not None
+        await deaf.coherence.close()
+        assert deaf.catalog.cached(parse_name(name)) is not None
+        rig.write("bucket/x", b"new!")
+        await host.change_is_over([parse_name(name)], had_begun=False)
+        assert not is_coherent(deaf)
+        assert deaf.catalog.cached(parse_name(name)) is None
+        assert (await read(deaf, name))[0] == b"new!"
+        assert host.counters.totals()["change_rounds_without_all"] == 2
+
+    rig.run(story)
+
+
+def test_a_host_that_cannot_be_told_directly_hears_of_it_with_its_next_lease(rig: Rig) -> None:
+    name = "s3://bucket/x"  # a file's name would be of no interest: those are not changed through a host
+    rig.write("bucket/x", b"old")
+
+    async def story() -> None:
+        deaf, host = rig.hosts["c"], rig.hosts["a"]
+        await read(deaf, name)
+        assert deaf.peer_server is not None
+        await deaf.peer_server.close()
+        rig.write("bucket/x", b"new!")
+        await host.change_is_over([parse_name(name)], had_begun=False)
+        assert is_coherent(deaf)
+        assert (await read(deaf, name))[0] == b"new!"
+        assert deaf.counters.totals()["changes_noted"] >= 1
+
+    rig.run(story)
+
+
+def test_nothing_is_changed_through_a_host_that_reaches_too_few_others(rig: Rig) -> None:
     name = rig.write("bucket/x", b"old")
 
     async def story() -> None:
-        server = rig.hosts["c"].peer_server
-        assert server is not None
-        await server.close()
-        host = rig.hosts["a"]
-        assert await host.change_is_over([parse_name(name)], had_begun=False) == 1
-        assert host.counters.totals()["changes_unconfirmed"] == 1
+        alone = rig.hosts["a"]
+        for other in ("b", "c"):
+            server = rig.hosts[other].peer_server
+            assert server is not None
+            await server.close()
+        with pytest.raises(SlowDown, match="too few hosts"):
+            await alone.change_begins([parse_name(name)])
 
     rig.run(story)
 

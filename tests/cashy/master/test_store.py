@@ -198,10 +198,10 @@ def test_an_aborted_fill_is_not_reused_while_its_transfer_is_attached(store: Blo
 
 
 def test_metadata_is_replaced_and_readers_of_the_old_record_keep_it(store: BlockStore) -> None:
-    old = store.put_meta(digest_of(1), b"old", crc32c.crc32c(b"old"), 5)
+    old = store.put_meta(digest_of(1), b"old", crc32c.crc32c(b"old"), 5, 1)
     reader = Reader(store)
     assert reader.pin(1) == b"old"
-    store.put_meta(digest_of(1), b"new", crc32c.crc32c(b"new"), 6)
+    store.put_meta(digest_of(1), b"new", crc32c.crc32c(b"new"), 6, 2)
     assert store.arena.state(old) is State.RETIRED
     assert bytes(store.content(old)) == b"old"
     assert bytes(store.content(store.find(digest_of(1)))) == b"new"

@@ -103,6 +103,7 @@ def test_metadata_is_taken_over(store: str, client: Any) -> None:
             assert headers["expires"].startswith("Wed, 02 Jan 2030")
             assert headers["x-amz-storage-class"] == "STANDARD_IA"
             assert dict(meta.user_metadata) == {"colour": "blue", "size": "7"}
+        # Checksums are told to those who ask for them (x-amz-checksum-mode), and known of the whole object only.
         assert "x-amz-checksum-sha256" in dict(head.headers)
         assert "x-amz-checksum-sha256" not in dict(read.headers)
         await origin.close()

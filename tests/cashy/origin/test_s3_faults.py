@@ -30,8 +30,10 @@ META = (f"etag: {ETAG}", "last-modified: Wed, 21 Oct 2015 07:28:00 GMT")
 
 
 def origin_at(url: str, connections_max: int = 2, queue_max: int = 100, timeout_s: float = 0.3) -> S3Origin:
+    """Without retries after a pause, which are test_s3_retries' matter."""
     return S3Origin(
-        "raw", url, connections_max=connections_max, queue_max=queue_max, head_timeout_s=timeout_s, read_timeout_s=timeout_s
+        "raw", url, connections_max=connections_max, queue_max=queue_max, head_timeout_s=timeout_s, read_timeout_s=timeout_s,
+        retries_max=0,
     )  # fmt: skip
 
 
@@ -129,7 +131,9 @@ def test_fault_is_a_clear_error_and_the_next_read_works(fault: str, loop: str) -
     answer, kind = FAULTS[fault]
 
     async def main() -> None:
-        async with raw_store(answer, good_answer(DATA)) as store:
+        # A redirect to another region is followed, to one that is asked already is not.
+        faults = [answer] * (2 if fault == "301" else 1)
+        async with raw_store(*faults, good_answer(DATA)) as store:
             origin = origin_at(store.url)
             reading = Reading(origin, "bucket", "key", 0, 4096)
             failure = await reading.wait()
@@ -379,3 +383,34 @@ def test_unsigned_request_has_no_authorization() -> None:
             await origin.close()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("loop", RUNNERS)
+def test_stored_headers_are_kept_as_they_were_written(loop: str) -> None:
+    """Also an Expires that is no date, and metadata in bytes that are no ASCII; checksums of the whole object only with HEAD."""
+    stored = {
+        "cache-control": "no-cache", "content-language": "de, en", "expires": "not a date at all", "x-amz-version-id": "v.1",
+        "x-amz-mp-parts-count": "3", "x-amz-checksum-type": "COMPOSITE", "x-amz-expiration": 'expiry-date="x", rule-id="y"',
+        "x-amz-server-side-encryption-bucket-key-enabled": "true", "x-amz-replication-status": "COMPLETED",
+    }  # fmt: skip
+    metadata = {"plain": "a  b", "encoded": "=?UTF-8?Q?=C3=BC?=", "raw": "ü".encode().decode("latin-1")}
+    lines = [f"{name}: {value}" for name, value in stored.items()]
+    lines += [f"x-amz-meta-{name}: {value}" for name, value in metadata.items()]
+    lines += ["x-amz-checksum-crc64nvme: abc=", "x-amz-request-id: 1", "server: other", *META]
+
+    async def main() -> None:
+        head = say(head_of(200, "content-length: 4096", *lines))
+        body = say(ranged(0, 4095, 4096, *lines) + DATA[:4096])
+        async with raw_store(head, body) as store:
+            origin = origin_at(store.url)
+            meta = await origin.head("bucket", "key")
+            assert store.requests[0].headers["x-amz-checksum-mode"] == "ENABLED"
+            reading = Reading(origin, "bucket", "key", 0, 4096)
+            assert await reading.data() == DATA[:4096]
+            assert reading.sink.meta is not None
+            assert dict(reading.sink.meta.headers) == stored
+            assert dict(meta.headers) == stored | {"x-amz-checksum-crc64nvme": "abc="}
+            assert dict(meta.user_metadata) == dict(reading.sink.meta.user_metadata) == metadata
+            await origin.close()
+
+    RUNNERS[loop](main())

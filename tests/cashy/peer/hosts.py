@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from cashy.core.coherence import Change, Grant
 from cashy.core.peer_frames import HEADER_BYTES, Kind, State, unpack_header
 from cashy.core.peer_greeting import NONCE_BYTES, AcceptingGreeting, ConnectingGreeting, PeerIdentity
 from cashy.core.peer_wire import FrameWriter
@@ -21,7 +22,7 @@ from cashy.errors import CashyError, InvalidName, NoSuchObject
 from cashy.origin.base import BlockRead, ObjectMeta
 from cashy.peer.client import Peer
 from cashy.peer.server import PeerServer
-from cashy.peer.service import BlockReply, HeadAnswer, HeadRequest, PeerRead, ReadRequest
+from cashy.peer.service import BlockReply, HeadAnswer, HeadRequest, Noted, PeerRead, ReadRequest
 
 BLOCK_BYTES = 8 << 20
 KEY = b"a key of the tests"
@@ -110,7 +111,8 @@ class MemoryService:
     held: set[str] = field(default_factory=set)
     reads: list[Served] = field(default_factory=list)
     heads: list[HeadRequest] = field(default_factory=list)
-    changes: list[str] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    leases: list[tuple[str, int, int]] = field(default_factory=list)
     heads_cancelled: int = 0
     known: bool = False
     on_read: Callable[[Served], None] | None = None
@@ -152,10 +154,15 @@ class MemoryService:
             raise NoSuchObject(f"there is no {request.key}")
         return HeadAnswer(self.meta(request.key), 7.25)
 
-    def changed(self, names: Sequence[str]) -> None:
-        if "bad" in names:
+    def changed(self, changes: Sequence[Change]) -> Noted:
+        if any(change.name == "bad" for change in changes):
             raise InvalidName("no name")
-        self.changes.extend(names)
+        self.changes.extend(changes)
+        return Noted(1_500_001, {"other": 3_000_000_000})
+
+    def lease(self, peer: str, incarnation: int, number: int) -> Grant:
+        self.leases.append((peer, incarnation, number))
+        return Grant((1 << 63) + 5, 8, 3_000_000_000, incarnation == 7, tuple(self.changes))
 
     def status(self) -> bytes:
         return b"all is well"

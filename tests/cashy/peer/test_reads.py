@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 
+from cashy.core.coherence import Change, Grant
 from cashy.core.peer_frames import DATA_BYTES_MAX, checksum
 from cashy.errors import ArenaFull, CashyError, InvalidName, NoSuchObject, SlowDown, TooLarge, VersionChanged
 from cashy.peer import client, link, serving
 from cashy.peer.errors import PeerBusy, PeerCorrupt, PeerTimeout, PeerUnavailable
 from cashy.peer.limits import REQUESTS_MAX
+from cashy.peer.service import Noted
 
 from .hosts import (
     BLOCK_BYTES,
@@ -345,15 +347,35 @@ async def test_status_too_long_for_a_frame() -> None:
 async def test_changes_are_told_and_confirmed() -> None:
     service = MemoryService()
     async with pair(service) as (peer, server):
-        await peer.changed(["s3://bucket/a", "s3://bucket/ü"], PATIENCE_S)
-        assert service.changes == ["s3://bucket/a", "s3://bucket/ü"]
+        changes = [Change(name, True, "anna") for name in ("s3://bucket/a", "s3://bucket/ü")]
+        noted = await peer.changed(changes, PATIENCE_S)
+        assert service.changes == changes
+        assert noted == Noted(2_000_000, {"other": 3_000_000_000}), (
+            "in whole milliseconds, rather more than less"
+        )
         with pytest.raises(InvalidName):
-            await peer.changed(["bad"], PATIENCE_S)
+            await peer.changed([Change("bad", False, "anna")], PATIENCE_S)
         with pytest.raises(CashyError):
-            await peer.changed(["x" * 65_537], PATIENCE_S)
-        await peer.changed(["after"], PATIENCE_S)
+            await peer.changed([Change("x" * 65_537, False, "anna")], PATIENCE_S)
+        await peer.changed([Change("after", False, "anna")], PATIENCE_S)
         assert server.counters()["changes_total"] == 3
         assert server.counters()["requests_under_way"] == 0
+
+
+@on_both_loops
+async def test_leases_are_asked_for_and_tell_of_changes() -> None:
+    service = MemoryService()
+    async with pair(service) as (peer, server):
+        service.changes = [Change("s3://bucket/a", False, "carl"), Change("s3://bucket/b", True, "anna")]
+        grant = await peer.lease(7, 1 << 40, PATIENCE_S)
+        assert service.leases == [("anna", 7, 1 << 40)]
+        assert grant == Grant((1 << 63) + 5, 8, 3_000_000_000, True, tuple(service.changes))
+        service.changes = [Change("x" * 70_000, False, "carl")]
+        with pytest.raises(TooLarge):
+            await peer.lease(6, 0, PATIENCE_S)
+        service.changes = []
+        assert not (await peer.lease(6, 0, PATIENCE_S)).is_complete
+        assert server.counters()["leases_total"] == 3
 
 
 # ------------------------------------------------------------ limits

@@ -20,6 +20,7 @@ from tests.cashy.s3.memory_session import MemorySession
 from cashy.s3.credentials import Credentials, Key
 from cashy.s3.main import open_listener, serve
 from cashy.s3.stores import Stores
+from cashy.s3.tls import ServerTls
 from cashy.s3.worker import Worker, WorkerOptions
 from cashy.s3.writing import Writing
 from cashy.settings import OriginSettings
@@ -52,6 +53,7 @@ class Running:
         origins: Sequence[OriginSettings] = (),
         writing: Writing | None = None,
         tls: ssl.SSLContext | None = None,
+        serving: ServerTls | None = None,
     ) -> None:
         self.session = session
         self.worker: Worker | None = None
@@ -59,6 +61,7 @@ class Running:
         self._origins = origins
         self._writing = writing
         self._tls = tls
+        self._serving = serving
         self._options = options
         self._address: Future[str] = Future()
         self._loop = uvloop.new_event_loop()
@@ -69,7 +72,7 @@ class Running:
         self._thread.start()
         self.host, _, port = self._address.result(20).rpartition(":")
         self.port = int(port)
-        self.url = f"http://{self.host}:{self.port}"
+        self.url = f"{'https' if self._serving else 'http'}://{self.host}:{self.port}"
 
     def _run(self) -> None:
         try:
@@ -87,7 +90,14 @@ class Running:
         self.worker = Worker(
             self.session, self._credentials, self._options, stores=stores, writing=self._writing
         )
-        await serve(self.worker, [listener], ready=self._address.set_result, stop=self._stop, grace_s=2)
+        await serve(
+            self.worker,
+            [listener],
+            ready=self._address.set_result,
+            stop=self._stop,
+            grace_s=2,
+            tls=self._serving,
+        )
         await stores.close()
 
     @property
@@ -182,6 +192,7 @@ def start() -> Iterator[Start]:
         origins: Sequence[OriginSettings] = (),
         writing: Writing | None = None,
         tls: ssl.SSLContext | None = None,
+        serving: ServerTls | None = None,
         **options: Any,
     ) -> Running:
         running = Running(
@@ -191,6 +202,7 @@ def start() -> Iterator[Start]:
             origins=origins,
             writing=writing,
             tls=tls,
+            serving=serving,
         )
         started.append(running)
         running.start()

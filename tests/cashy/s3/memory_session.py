@@ -30,6 +30,8 @@ class StoredObject:
     last_modified: float = 1_700_000_000.0
     headers: tuple[tuple[str, str], ...] = ()
     user_metadata: tuple[tuple[str, str], ...] = ()
+    #: Headers that only an answer to HEAD has: checksums.
+    told_by_head: tuple[tuple[str, str], ...] = ()
 
 
 class Slot:
@@ -175,20 +177,24 @@ class MemorySession:
 
     # --- what the master does ---
 
-    def load(self, name: str) -> Meta:
+    def load(self, name: str, *, asks: bool = False) -> Meta:
+        """``asks``: by a HEAD, whatever is known."""
         stored = self.objects.get(name)
         if stored is None:
             bucket = name.removeprefix("s3://").partition("/")[0]
             has_bucket = any(other.startswith(f"s3://{bucket}/") for other in self.objects)
             raise (NoSuchObject if has_bucket else NoSuchBucket)(f"secret path of {name}")
         known = self.metas.get(name)
-        if known is not None and known.version == stored.version:
+        if known is not None and known.version == stored.version and not asks:
             return known
         info = pb.ObjectInfo(
             content_id=content_id("memory", name, stored.version, self.block_bytes), size=len(stored.data),
             block_bytes=self.block_bytes, version=stored.version, last_modified=stored.last_modified,
             content_type=stored.content_type,
-            headers=[pb.Header(name=key, value=value) for key, value in stored.headers],
+            headers=[
+                pb.Header(name=key, value=value)
+                for key, value in (*stored.headers, *(stored.told_by_head if asks else ()))
+            ],
             user_metadata=[pb.Header(name=key, value=value) for key, value in stored.user_metadata],
         )  # fmt: skip
         self.metas[name] = Meta.from_info(name, info)
@@ -218,7 +224,7 @@ class MemorySession:
         await asyncio.sleep(0)
         if self.fetch_error is not None:
             raise self.fetch_error
-        return self.load(name)
+        return self.load(name, asks=revalidate)
 
     def fetch(
         self,

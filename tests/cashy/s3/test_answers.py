@@ -75,9 +75,9 @@ def test_the_head_of_an_object() -> None:
 def test_checksums_go_with_whole_objects_to_those_who_ask() -> None:
     rendered = render_object(described(headers=[pb.Header(name="x-amz-checksum-crc32", value="AAAAAA==")]))
     common = common_headers("ID", NOW_S, keep_alive=True)
-    assert b"x-amz-checksum-crc32: AAAAAA==\r\n" in object_head(rendered, None, common, wants_checksums=True)
+    assert b"x-amz-checksum-crc32: AAAAAA==\r\n" in object_head(rendered, None, common, rendered.checksums)
     assert b"checksum" not in object_head(rendered, None, common)
-    assert b"checksum" not in object_head(rendered, ByteRange(0, 1, 10), common, wants_checksums=True)
+    assert b"checksum" not in object_head(rendered, ByteRange(0, 1, 10), common, rendered.checksums)
 
 
 @given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))

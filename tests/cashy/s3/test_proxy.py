@@ -303,7 +303,9 @@ def test_requests_after_a_proxied_one_are_answered_in_order(running: Running, st
     got = running.exchange(data + hit + b"Connection: close\r\n\r\n")
     assert got.count(b"HTTP/1.1 200 OK") == 7
     assert got.count(b"\r\n\r\nhello") == 4
-    assert [len(request.body) for request in store.requests] == [1, 40_001, 80_001]
+    # It is asked about the hits, too.
+    uploads = [len(request.body) for request in store.requests if request.body]
+    assert uploads == [1, 40_001, 80_001]
 
 
 # ---------------------------------------------------------------- Expect
@@ -409,14 +411,13 @@ def test_buckets_go_to_their_store(
         client.put_object(Bucket="other", Key="k", Body=b"second")
         assert refusal(client.put_object, Bucket="folder", Key="k", Body=b"x") == (405, "MethodNotAllowed")
         assert refusal(client.delete_object, Bucket="folder", Key="k") == (405, "MethodNotAllowed")
-        assert refusal(client.list_objects_v2, Bucket="folder") == (501, "NotImplemented")
+        (tmp_path / "folder" / "file").write_bytes(b"here")
+        assert [one["Key"] for one in client.list_objects_v2(Bucket="folder")["Contents"]] == ["file"]
         assert refusal(client.copy_object, Bucket="data-1", Key="k", CopySource="other/k") == (
             501,
             "NotImplemented",
         )
-        store.behave = answer(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<Result/>")
-        client.list_buckets()
-        assert [bytes(request.body) for request in store.requests] == [b"first", b""]
+        assert [bytes(request.body) for request in store.requests] == [b"first"]
         assert [bytes(request.body) for request in second.requests] == [b"second"]
 
 
@@ -426,7 +427,8 @@ def test_only_directories(start: Callable[..., Running], session: MemorySession,
     client = running.client(WRITER_KEY)
     assert refusal(client.put_object, Bucket="folder", Key="k", Body=b"x") == (405, "MethodNotAllowed")
     assert refusal(client.put_object, Bucket="missing", Key="k", Body=b"x") == (404, "NoSuchBucket")
-    assert refusal(client.list_buckets) == (501, "NotImplemented")
+    assert refusal(client.create_bucket, Bucket="folder") == (405, "MethodNotAllowed")
+    assert [one["Name"] for one in client.list_buckets()["Buckets"]] == ["folder"]
 
 
 # ---------------------------------------------------------------- the seam for coherence

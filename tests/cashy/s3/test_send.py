@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import mmap
+import os
+import socket
+import termios
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,6 +16,7 @@ from typing import Any
 import pytest
 from tests.cashy.s3.conftest import Running, receive_answer
 from tests.cashy.s3.memory_session import REFILL, MemorySession
+from tests.system.harness import wait_until
 
 from cashy.s3 import connection
 from cashy.s3.send import PinnedSender
@@ -135,3 +141,32 @@ def test_stalled_readers_hold_one_block_each(start: Callable[..., Running]) -> N
         assert running.on_loop(lambda: session.open_fetches) <= 4
         for raw in stalled:
             assert receive_answer(raw)[2] == data
+
+
+def test_why_sendfile_is_not_used() -> None:
+    """On one host, bytes that the peer has acknowledged still lie in the sender's pages: what is written there afterwards is what it receives."""
+    size = 256 << 10
+    name = f"/dev/shm/cashytest-sendfile-{os.getpid()}"
+    file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    os.unlink(name)
+    try:
+        os.ftruncate(file, size)
+        with (
+            mmap.mmap(file, size) as pages,
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            socket.socket() as near,
+        ):
+            pages[:] = b"a" * size
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            near.connect(listener.getsockname())
+            far, _ = listener.accept()
+            with far:
+                sent = os.sendfile(far.fileno(), file, 0, size)
+                wait_until(lambda: fcntl.ioctl(far.fileno(), termios.TIOCOUTQ, b"\0" * 4) == b"\0" * 4)
+                pages[:] = b"b" * size
+                received = b""
+                while len(received) < sent:
+                    received += near.recv(1 << 20)
+        assert received.count(b"b") > 0
+    finally:
+        os.close(file)

@@ -226,10 +226,8 @@ class Change(_message.Message):
     def __init__(self, names: _Optional[_Iterable[str]] = ..., is_over: _Optional[bool] = ...) -> None: ...
 
 class ChangeNoted(_message.Message):
-    __slots__ = ("hosts_silent",)
-    HOSTS_SILENT_FIELD_NUMBER: _ClassVar[int]
-    hosts_silent: int
-    def __init__(self, hosts_silent: _Optional[int] = ...) -> None: ...
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Locate(_message.Message):
     __slots__ = ("name",)

@@ -124,12 +124,66 @@ class PeerStatusRequest(_message.Message):
     def __init__(self, deadline_ms: _Optional[int] = ...) -> None: ...
 
 class PeerChanged(_message.Message):
-    __slots__ = ("names", "deadline_ms")
+    __slots__ = ("names", "deadline_ms", "is_over", "by")
     NAMES_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    IS_OVER_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
     names: _containers.RepeatedScalarFieldContainer[str]
     deadline_ms: int
-    def __init__(self, names: _Optional[_Iterable[str]] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
+    is_over: bool
+    by: str
+    def __init__(self, names: _Optional[_Iterable[str]] = ..., deadline_ms: _Optional[int] = ..., is_over: _Optional[bool] = ..., by: _Optional[str] = ...) -> None: ...
+
+class PeerNoted(_message.Message):
+    __slots__ = ("counts_in_ms", "promises")
+    COUNTS_IN_MS_FIELD_NUMBER: _ClassVar[int]
+    PROMISES_FIELD_NUMBER: _ClassVar[int]
+    counts_in_ms: int
+    promises: _containers.RepeatedCompositeFieldContainer[PeerPromise]
+    def __init__(self, counts_in_ms: _Optional[int] = ..., promises: _Optional[_Iterable[_Union[PeerPromise, _Mapping]]] = ...) -> None: ...
+
+class PeerPromise(_message.Message):
+    __slots__ = ("host", "left_ms")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    LEFT_MS_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    left_ms: int
+    def __init__(self, host: _Optional[str] = ..., left_ms: _Optional[int] = ...) -> None: ...
+
+class PeerLeaseRequest(_message.Message):
+    __slots__ = ("incarnation", "number", "deadline_ms")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    incarnation: int
+    number: int
+    deadline_ms: int
+    def __init__(self, incarnation: _Optional[int] = ..., number: _Optional[int] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
+
+class PeerLease(_message.Message):
+    __slots__ = ("incarnation", "number", "duration_ms", "is_complete", "changes")
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    IS_COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    incarnation: int
+    number: int
+    duration_ms: int
+    is_complete: bool
+    changes: _containers.RepeatedCompositeFieldContainer[PeerChange]
+    def __init__(self, incarnation: _Optional[int] = ..., number: _Optional[int] = ..., duration_ms: _Optional[int] = ..., is_complete: _Optional[bool] = ..., changes: _Optional[_Iterable[_Union[PeerChange, _Mapping]]] = ...) -> None: ...
+
+class PeerChange(_message.Message):
+    __slots__ = ("name", "is_over", "by")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IS_OVER_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    is_over: bool
+    by: str
+    def __init__(self, name: _Optional[str] = ..., is_over: _Optional[bool] = ..., by: _Optional[str] = ...) -> None: ...
 
 class PeerMeta(_message.Message):
     __slots__ = ("version", "size_bytes", "last_modified", "content_type", "headers", "user_metadata")

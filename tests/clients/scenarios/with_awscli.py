@@ -1,0 +1,88 @@
+"""The aws command: cp, ls, sync both ways, rm, presign, s3api."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from common import Where, digest, main, sample
+
+CONFIG = """\
+[default]
+region = us-east-1
+s3 =
+  addressing_style = path
+  signature_version = s3v4
+  multipart_threshold = 8MB
+  multipart_chunksize = 8MB
+"""
+
+
+def scenario(where: Where) -> dict[str, Any]:
+    bucket, folder = f"s3://{where.bucket}", where.folder
+    (folder / "config").write_text(CONFIG)
+    environment = os.environ | {
+        "AWS_CONFIG_FILE": str(folder / "config"),
+        "HOME": str(folder),
+        "AWS_PAGER": "",
+    }
+
+    def aws(url: str, *arguments: str | Path) -> str:
+        command = [str(Path(sys.executable).parent / "aws"), "--endpoint-url", url, *map(str, arguments)]
+        done = subprocess.run(
+            command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"aws {' '.join(map(str, arguments))}: {done.stderr}")
+        return done.stdout
+
+    source = folder / "source"
+    for name, size in (("large", 17 << 20), ("sub/a b.txt", 5), ("sub/deep/ü", 70_000), ("empty", 0)):
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sample(size, len(name)))
+    aws(where.write, "s3", "cp", source / "large", f"{bucket}/one", "--quiet")
+    aws(where.read, "s3", "cp", f"{bucket}/one", folder / "one", "--quiet")
+    aws(where.write, "s3", "sync", source, f"{bucket}/tree", "--quiet")
+    listed = aws(where.read, "s3", "ls", "--recursive", f"{bucket}/tree")
+    aws(where.read, "s3", "sync", f"{bucket}/tree", folder / "back", "--quiet")
+    again = aws(where.read, "s3", "sync", f"{bucket}/tree", folder / "back")
+    aws(
+        where.read,
+        "s3api",
+        "get-object",
+        "--bucket",
+        where.bucket,
+        "--key",
+        "one",
+        "--range",
+        "bytes=100-199",
+        folder / "part",
+    )
+    url = aws(where.read, "s3", "presign", f"{bucket}/tree/sub/a b.txt").strip()
+    with urllib.request.urlopen(url) as answer:
+        signed = answer.read()
+    aws(where.write, "s3", "rm", "--recursive", f"{bucket}/tree/sub", "--quiet")
+    back = {
+        str(path.relative_to(folder / "back")): digest(path.read_bytes())
+        for path in sorted((folder / "back").rglob("*"))
+        if path.is_file()
+    }
+    return {
+        "cp": (folder / "one").read_bytes() == (source / "large").read_bytes(),
+        "ls": sorted(re.sub(r"^\S+ \S+ +", "", line) for line in listed.splitlines()),
+        "sync": back,
+        "nothing to do": again,
+        "range": digest((folder / "part").read_bytes()),
+        "presign": digest(signed),
+        "left": len(aws(where.read, "s3", "ls", "--recursive", f"{bucket}/").splitlines()),
+    }
+
+
+if __name__ == "__main__":
+    main(scenario)
