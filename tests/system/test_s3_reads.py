@@ -225,11 +225,15 @@ def upload_in_parts(direct: Any, key: str, parts: list[bytes], **more: Any) -> N
 def test_an_object_of_parts(direct: Any, client: Any) -> None:
     """Its ETag and checksum are of the parts ("…-2"); partNumber is the store's to answer."""
     upload_in_parts(direct, "in-parts", [b"a" * 5 * MIB, b"end"], ChecksumAlgorithm="SHA256")
-    asked = {"Bucket": BUCKET, "Key": "in-parts"}
-    enabled = asked | {"ChecksumMode": "ENABLED"}
-    if told(direct.head_object(**enabled)) == told(direct.get_object(**enabled)):  # moto's differ
-        asked = enabled
-    got = assert_told_alike(direct, client, **asked)
+    asked = {"Bucket": BUCKET, "Key": "in-parts", "ChecksumMode": "ENABLED"}
+    if told(direct.head_object(**asked)) == told(direct.get_object(**asked)):
+        got = assert_told_alike(direct, client, **asked)
+    else:  # moto's HEAD gives the parts' checksum as if it were the object's: nobody may take it for that
+        for method in (client.head_object, client.get_object) * 2:
+            answer = method(**asked)
+            got = told(answer)
+            assert "x-amz-checksum-sha256" not in got
+            assert answer.get("Content", b"a" * 5 * MIB + b"end") == b"a" * 5 * MIB + b"end"
     assert got["etag"].endswith('-2"')
     for number in (1, 2):
         expected = direct.get_object(Bucket=BUCKET, Key="in-parts", PartNumber=number)

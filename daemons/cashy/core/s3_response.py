@@ -93,6 +93,7 @@ class RenderedObject:
 CHECKSUM_PREFIX = "x-amz-checksum-"
 
 # Of these, those that are none; all others are, whatever algorithms may come.
+_OF_PARTS = re.compile(r'"[^"]*-[0-9]+"')
 _ABOUT_CHECKSUMS = frozenset((CHECKSUM_PREFIX + "type", CHECKSUM_PREFIX + "algorithm"))
 
 _LINE_END = re.compile("[\r\n\0]")
@@ -133,13 +134,24 @@ def render_object(meta: Description) -> RenderedObject:
             stored.append((name, value))
     stored += [(f"x-amz-meta-{name}", value) for name, value in meta.user_metadata]
     return RenderedObject(
-        etag, last_modified_s, meta.size_bytes, _lines(validators), _lines(stored), checksum_lines(checksums)
+        etag,
+        last_modified_s,
+        meta.size_bytes,
+        _lines(validators),
+        _lines(stored),
+        checksum_lines(checksums, etag),
     )
 
 
-def checksum_lines(headers: Iterable[tuple[str, str]]) -> bytes:
-    """The header lines of an object's checksums and their type, from its stored headers; empty if there is only the type, or nothing."""
+def checksum_lines(headers: Iterable[tuple[str, str]], etag: str) -> bytes:
+    """The header lines of an object's checksums and their type, from its stored headers; empty if there is only the type, or nothing.
+
+    A composite checksum is marked as one ("…-2") or by its type (S3 user guide, "Checking object integrity"). Where a store says neither of
+    an object of parts, a client would compare it with the object's bytes, so it is left out.
+    """
     found = [(name, value) for name, value in headers if name.startswith(CHECKSUM_PREFIX)]
+    if _OF_PARTS.fullmatch(etag) and all(name != CHECKSUM_PREFIX + "type" for name, _ in found):
+        found = [(name, value) for name, value in found if name in _ABOUT_CHECKSUMS or "-" in value]
     return b"" if _ABOUT_CHECKSUMS.issuperset(name for name, _ in found) else _lines(found)
 
 

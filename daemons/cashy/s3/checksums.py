@@ -64,7 +64,7 @@ class Checksums:
             newer = meta
         if newer.content_id != meta.content_id:
             raise VersionChanged(f"{meta.name}: is now {newer.version}, was {meta.version}")
-        self._take(_version(newer), checksum_lines(newer.headers))
+        self._take(_version(newer), checksum_lines(newer.headers, newer.version))
         return newer
 
     def learn(self, name: str, headers: Mapping[str, str]) -> None:
@@ -72,7 +72,7 @@ class Checksums:
         modified = parse_date(headers.get("last-modified", "").encode("latin-1"))
         version = name, headers.get("etag", ""), modified or 0
         found = [(key, value) for key, value in headers.items() if key.startswith(CHECKSUM_PREFIX)]
-        self._take(version, checksum_lines(found))
+        self._take(version, checksum_lines(found, version[1]))
 
     def _take(self, version: _Version, lines: bytes) -> None:
         if lines:

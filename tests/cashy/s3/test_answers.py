@@ -16,7 +16,14 @@ from cashy.client.meta import Meta
 from cashy.core.conditions import evaluate_conditions
 from cashy.core.ranges import ByteRange
 from cashy.core.s3_errors import S3_ERRORS, S3Error, error_document, s3_error_of
-from cashy.core.s3_response import common_headers, error_answer, http_date, object_head, render_object
+from cashy.core.s3_response import (
+    checksum_lines,
+    common_headers,
+    error_answer,
+    http_date,
+    object_head,
+    render_object,
+)
 
 NOW_S = 1_700_000_000
 
@@ -70,6 +77,23 @@ def test_the_head_of_an_object() -> None:
         "Last-Modified: Tue, 14 Nov 2023 22:13:20 GMT", "Content-Length: 10",
         "Date: Tue, 14 Nov 2023 22:13:20 GMT", "Server: cashy", "x-amz-request-id: ID",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("etag", "headers", "kept"),
+    [
+        ('"e"', {"x-amz-checksum-crc32": "AAAAAA=="}, True),
+        ('"e-2"', {"x-amz-checksum-crc32": "AAAAAA==-2"}, True),
+        ('"e-2"', {"x-amz-checksum-crc32": "AAAAAA==-2", "x-amz-checksum-type": "COMPOSITE"}, True),
+        ('"e-2"', {"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "FULL_OBJECT"}, True),
+        ('"e-2"', {"x-amz-checksum-crc32": "AAAAAA=="}, False),
+        ('"e-2"', {"x-amz-checksum-type": "FULL_OBJECT"}, False),
+    ],
+)
+def test_a_checksum_of_parts_is_never_taken_for_the_objects(
+    etag: str, headers: dict[str, str], kept: bool
+) -> None:
+    assert bool(checksum_lines(headers.items(), etag)) is kept
 
 
 def test_checksums_go_with_whole_objects_to_those_who_ask() -> None:
