@@ -29,6 +29,8 @@ def generate(out: Path) -> None:
         f"--pyi_out={out}",
     ]
     subprocess.run([*command, *sources], check=True, cwd=PROTOS)
+    with_services = [source for source in sources if "\nservice " in (PROTOS / source).read_text()]
+    subprocess.run([*command[:4], f"--grpc_python_out={out}", *with_services], check=True, cwd=PROTOS)
     package = out / "aviary"
     for folder in [package, *(p for p in package.rglob("*") if p.is_dir() and p.name != "__pycache__")]:
         (folder / "__init__.py").write_text(BANNER)

@@ -1,0 +1,154 @@
+"""What clients and front ends ask of the engine: the messages of the request ring.
+
+Law: values only. A front end has verified who asks and what he is entitled to; the engine believes it, and checks everything else itself.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from toucan.core.order import Client
+from toucan.core.outcomes import Outcome
+from toucan.core.terms import OrderTerms
+from toucan.core.values import Side, TradingLevel
+
+__all__ = [
+    "AdjustPosition",
+    "Body",
+    "Cancel",
+    "CloseSession",
+    "MassCancel",
+    "OpenSession",
+    "Preview",
+    "Replace",
+    "Reply",
+    "Request",
+    "SessionBroken",
+    "SetLevel",
+    "SetLimit",
+    "Submit",
+]
+
+
+class _Body(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True):
+    """Immutable, tagged with its name."""
+
+
+class Submit(_Body, frozen=True):
+    """A new order. ``is_confirmed``: a person has seen which soft limits it passes."""
+
+    terms: OrderTerms
+    is_confirmed: bool = False
+
+
+class Cancel(_Body, frozen=True):
+    """Cancels what is left of an order."""
+
+    order_id: int
+
+
+class Replace(_Body, frozen=True):
+    """Changes an order; None: as it is. The quantity counts what is filled."""
+
+    order_id: int
+    quantity: int | None = None
+    price: int | None = None
+    stop_price: int | None = None
+    is_confirmed: bool = False
+
+
+class MassCancel(_Body, frozen=True):
+    """Cancels all open orders that match everything given; empty: matches all. ``accounts``: those the caller is entitled to; None: all."""
+
+    accounts: tuple[str, ...] | None = None
+    symbol: str = ""
+    side: Side | None = None
+    owner: str = ""
+    session: str = ""
+
+
+class Preview(_Body, frozen=True):
+    """What :class:`Submit` would be answered."""
+
+    terms: OrderTerms
+
+
+class SetLevel(_Body, frozen=True):
+    """Sets a node's trading level."""
+
+    node: str
+    level: TradingLevel
+    reason: str
+
+
+class SetLimit(_Body, frozen=True):
+    """Sets or (None) removes one limit of a node."""
+
+    node: str
+    limit: str
+    value: str | None
+    reason: str
+
+
+class AdjustPosition(_Body, frozen=True):
+    """Adds to a position at a price."""
+
+    account: str
+    trader: str
+    symbol: str
+    quantity: int
+    price: int
+    reason: str
+
+
+class OpenSession(_Body, frozen=True):
+    """A session stream begins; see :class:`toucan.core.events.SessionOpened`."""
+
+    grace_ns: int | None = None
+
+
+class CloseSession(_Body, frozen=True):
+    """An orderly logout."""
+
+
+class SessionBroken(_Body, frozen=True):
+    """A front end lost the client's session stream."""
+
+
+Body = (
+    Submit
+    | Cancel
+    | Replace
+    | MassCancel
+    | Preview
+    | SetLevel
+    | SetLimit
+    | AdjustPosition
+    | OpenSession
+    | CloseSession
+    | SessionBroken
+)
+
+
+class Request(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One message from a front end.
+
+    ``number`` is the client's own, counting up within its session: a number that was answered gets the same answer again, one below the newest that
+    was never seen is refused. 0 for what changes no order (Preview, sessions): then nothing is remembered.
+    """
+
+    #: The front end's, given back with the reply.
+    tag: int
+    client: Client
+    number: int
+    body: Body
+    #: Not carried out later than this (ns, CLOCK_MONOTONIC of the host); None: whenever.
+    deadline_ns: int | None = None
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One message to a front end. ``seq``: the newest event when this was decided; whoever has applied it sees what the request did."""
+
+    tag: int
+    seq: int
+    outcome: Outcome

@@ -1,0 +1,1 @@
+"""GENERATED from protos/ by protos/generate.py; edit the .proto files instead."""
