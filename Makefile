@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml
 	  || { echo "make setup: Python 3.11 or newer is needed; name it: make setup PYTHON=python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cashy]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cashy,toucan]' --group dev
 	touch $@
 
 demo: $(STAMP)

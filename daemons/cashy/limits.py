@@ -31,6 +31,7 @@ __all__ = [
     "PEER_CHANGED_TIMEOUT_S",
     "PEER_FILLS_MAX",
     "PEER_HEAD_TIMEOUT_S",
+    "PEER_READ_ROUNDS",
     "PEER_STATUS_TIMEOUT_S",
     "PEER_TASKS_MAX",
     "PLACES_REMEMBERED_MAX",
@@ -108,6 +109,10 @@ CHANGES_REMEMBERED_MAX = 65_536
 
 #: Block reads under way from all peers together: at 10 ms and 4 MiB enough for 100 GB/s, and few enough to be walked through.
 PEER_FILLS_MAX = 256
+
+#: A block of another host's may take as long as so many blocks may take at the slowest origin, one after the other: others wait there in front of
+#: it. A host whose signs of life lead to nothing is left then.
+PEER_READ_ROUNDS = 10
 
 #: How long an object's home may take to say what it knows; then the next host or the origin is asked.
 PEER_HEAD_TIMEOUT_S = 5.0

@@ -403,7 +403,12 @@ class ClusterSettings(_Section, frozen=True, kw_only=True):
     ] = "second-read"
     read_timeout_s: Annotated[
         float,
-        _about("Limit for a block from another host; then the next, at last the origin.", unit="s", ge=0.01),
+        _about(
+            "Limit without a sign of a block that another host was asked for: bytes, or its word that it is at the origin for it. Then "
+            "the next host is asked, at last the origin.",
+            unit="s",
+            ge=1,
+        ),
     ] = 10.0
     lease_s: Annotated[
         float,

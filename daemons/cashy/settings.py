@@ -36,7 +36,7 @@ from cashy.setting_sections import (
     Settings,
 )
 from cashy.setting_values import Address, BlockSize, ByteSize, HttpUrl, format_size, parse_value
-from cashy.toml_lines import KeyPath, line_of
+from hostkit.toml_lines import KeyPath, line_of
 
 __all__ = [
     "ARENA_BLOCKS_MIN",

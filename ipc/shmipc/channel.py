@@ -208,6 +208,10 @@ class ServerChannel(_Side):
         """Takes the wake-ups so far; then :meth:`receive`."""
         self._waker.drain()
 
+    def wake(self) -> None:
+        """Wakes the client without a message: there is something for it elsewhere."""
+        self._wake_other()
+
     def close(self) -> None:
         """Closes this side; take ``fileno()`` out of the loop before. Again: nothing."""
         self._is_closed = True
@@ -248,10 +252,12 @@ def _mapped(memfd: int) -> tuple[mmap.mmap, int]:
 class ClientChannel(_Side):
     """The client's side; see :meth:`attach`."""
 
-    def __init__(self, parts: _Parts, server: EventfdWaker, own: EventfdWaker, waits: ClientWaits) -> None:
+    def __init__(
+        self, parts: _Parts, wake_server: Callable[[], None], own: EventfdWaker, waits: ClientWaits
+    ) -> None:
         super().__init__(
             parts.words, RingWriter(parts.to_server), RingReader(parts.to_client), C_CLIENT_WANTS_ROOM, C_SERVER_WANTS_ROOM,
-            server.wake,  # the only reference to it: its descriptor goes with that
+            wake_server,
         )  # fmt: skip
         self._own = own
         #: How this client waits: "thread" by :meth:`wait`, "loop" by :meth:`fileno` and :meth:`drain`.
@@ -260,9 +266,12 @@ class ClientChannel(_Side):
             own.watch_self()
 
     @classmethod
-    def attach(cls, descriptors: list[int]) -> ClientChannel:
+    def attach(
+        cls, descriptors: list[int], *, wake_server: Callable[[], None] | None = None
+    ) -> ClientChannel:
         """Takes over what the server has sent (:attr:`ServerChannel.descriptors`), also when it raises.
 
+        ``wake_server``: how a server wants to be woken that waits for all its channels in one place of its own, instead of by this channel's eventfd.
         Raises ``HandshakeError`` for a wrong number of descriptors, ``ArenaLayoutError`` for anything else than a channel of this layout.
         """
         left = list(descriptors)
@@ -278,7 +287,8 @@ class ClientChannel(_Side):
                 )
             os.close(left.pop(0))  # the mapping stays
             server = EventfdWaker(waking_fd=left.pop(0))  # closes it when it goes
-            return cls(parts, server, EventfdWaker(waiting_fd=left.pop(0)), waits)
+            # The only reference to the waker, where it is used: its descriptor goes with that.
+            return cls(parts, wake_server or server.wake, EventfdWaker(waiting_fd=left.pop(0)), waits)
         except BaseException:
             for fd in left:
                 os.close(fd)

@@ -10,7 +10,7 @@ import click
 
 from cashy.cli.options import settings_from, settings_options
 from cashy.errors import ConfigError
-from cashy.log import configure_logging
+from hostkit.log import configure_logging
 
 __all__ = ["master_command", "s3_command", "socket_answers"]
 

@@ -21,7 +21,7 @@ from cashy.cli.options import command_line_of
 from cashy.cli.ports import reserved_address, shifted
 from cashy.cli.supervisor import Child
 from cashy.errors import ConfigError
-from cashy.log import get_logger
+from hostkit.log import get_logger
 from cashy.setting_values import Address
 from cashy.settings import SOCKET_PATH_BYTES_MAX, Settings
 

@@ -21,7 +21,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from cashy.errors import CashyError
-from cashy.notify import NotifyReceiver
+from hostkit.notify import NotifyReceiver
 
 __all__ = ["Child", "ChildFailed", "Supervisor"]
 

@@ -28,7 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: Two hosts must agree; said in HELLO and CHALLENGE.
-PEER_PROTOCOL_VERSION = 2
+PEER_PROTOCOL_VERSION = 3
 
 #: First bytes of every frame: whoever speaks something else is noticed at the first one.
 MAGIC = b"CPf1"
@@ -86,6 +86,7 @@ class Kind(IntEnum):
     PONG = 37
     NOTED = 38
     LEASED = 39
+    WAITING = 40
 
 
 #: The longest payload of each kind. What a stranger can make us keep is a greeting's.
@@ -113,19 +114,20 @@ PAYLOAD_BYTES_MAX: dict[Kind, int] = {
     Kind.STATUS_REPORT: 1 << 20,  # a host of a thousand peers reports some counters of each
     Kind.ERROR: 8 << 10,
     Kind.PONG: 0,
+    Kind.WAITING: 0,
 }
 
 #: Kinds that carry the id of a request; all others carry 0.
 WITH_REQUEST_ID = frozenset(
     (
         Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CHANGED, Kind.LEASE, Kind.CANCEL,
-        Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.LEASED, Kind.ERROR,
+        Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.LEASED, Kind.ERROR, Kind.WAITING,
     )
 )  # fmt: skip
 
 #: What may come for a request under way.
 ANSWERS: dict[Kind, frozenset[Kind]] = {
-    Kind.READ: frozenset((Kind.BLOCK, Kind.DATA, Kind.ERROR)),
+    Kind.READ: frozenset((Kind.BLOCK, Kind.DATA, Kind.WAITING, Kind.ERROR)),
     Kind.HEAD: frozenset((Kind.META, Kind.ERROR)),
     Kind.STATUS: frozenset((Kind.STATUS_REPORT, Kind.ERROR)),
     Kind.CHANGED: frozenset((Kind.NOTED, Kind.ERROR)),
@@ -167,6 +169,7 @@ NEXT_STATE: dict[State, dict[Kind, State]] = {
             Kind.LEASED,
             Kind.ERROR,
             Kind.PONG,
+            Kind.WAITING,
         ),
         State.ASKING,
     ),

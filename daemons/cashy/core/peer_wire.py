@@ -128,6 +128,13 @@ class FrameReader:
         """Requests whose last frame has not come, the unwanted ones included."""
         return len(self._requests)
 
+    @property
+    def frame_under_way(self) -> int | None:
+        """Number of the frame that has come in part (as in its header); None between two frames, when :meth:`next_event` has given None."""
+        if self._kind is not None:
+            return (self._sequence - 1) & _SEQUENCE_MASK
+        return self._sequence if self._end > self._start else None
+
     def expect(self, request_id: int, kind: Kind) -> Incoming:
         """Announces that a request is about to be sent; answers to anything else are violations."""
         assert request_id not in self._requests

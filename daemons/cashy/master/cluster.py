@@ -12,9 +12,9 @@ from cashy.cluster_key import load_cluster_key
 from cashy.core.peer_greeting import PeerIdentity
 from cashy.core.placement import Member, Ranking, place_key
 from cashy.errors import CashyError
-from cashy.limits import PEER_STATUS_TIMEOUT_S
+from cashy.limits import PEER_READ_ROUNDS, PEER_STATUS_TIMEOUT_S
 from cashy.peer.client import Peer
-from cashy.settings import PeerSettings, Settings
+from cashy.settings import OriginSettings, PeerSettings, S3OriginSettings, Settings
 
 __all__ = ["Cluster", "make_cluster"]
 
@@ -32,20 +32,34 @@ def make_cluster(settings: Settings) -> Cluster | None:
         block_bytes=settings.memory.block_bytes,
     )
     return Cluster(
-        settings.peers, identity, peers_tried=cluster.peers_tried, read_timeout_s=cluster.read_timeout_s
+        settings.peers,
+        identity,
+        peers_tried=cluster.peers_tried,
+        read_timeout_s=cluster.read_timeout_s,
+        block_timeout_s=max((_block_timeout_s(origin) for origin in settings.origins), default=0.0),
     )
 
 
+def _block_timeout_s(origin: OriginSettings) -> float:
+    """How long one block may take at an origin by its own limits."""
+    return origin.block_timeout_s if isinstance(origin, S3OriginSettings) else origin.read_timeout_s
+
+
 class Cluster:
-    """The hosts of ``[[peer]]``, with a connection to each of the others. To be made on the running loop."""
+    """The hosts of ``[[peer]]``, with a connection to each of the others. To be made on the running loop.
+
+    ``read_timeout_s``: for how long a host may give no sign of a block; ``block_timeout_s``: how long one may take at the slowest origin.
+    """
 
     def __init__(
-        self, peers: Iterable[PeerSettings], identity: PeerIdentity, *, peers_tried: int, read_timeout_s: float
+        self, peers: Iterable[PeerSettings], identity: PeerIdentity, *, peers_tried: int, read_timeout_s: float, block_timeout_s: float = 0.0
     ) -> None:  # fmt: skip
         self.identity = identity
         self.own_name = identity.host
         self.hosts = {peer.name: peer for peer in peers}
         self.read_timeout_s = read_timeout_s
+        #: How long a block of another host's may take in all. A merely slow origin does not reach it, or the next host would read the block again.
+        self.read_total_s = max(read_timeout_s, PEER_READ_ROUNDS * block_timeout_s)
         self.peers = {
             name: Peer(name, (str(peer.address.host), peer.address.port), identity=identity)
             for name, peer in self.hosts.items()

@@ -176,7 +176,7 @@ class Fill:
     @property
     def last_sign(self) -> float:
         """When a source was last asked or heard."""
-        return max(self.heard_at, self.route.asked_at_ns / 1e9)
+        return max(self.heard_at, self.route.last_sign)
 
     # --- outcome ---
 

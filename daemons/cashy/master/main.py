@@ -17,7 +17,7 @@ from cashy.master.cluster import make_cluster
 from cashy.master.host import Host, make_origins
 from cashy.master.server import ClientServer
 from cashy.metrics.daemon import metrics_served
-from cashy.notify import notify
+from hostkit.notify import notify
 from cashy.peer.server import PeerServer
 from cashy.setting_values import Address
 from cashy.settings import Settings

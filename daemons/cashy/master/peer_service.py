@@ -108,6 +108,7 @@ class BlocksForPeers:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         reply.on_cancel = lambda: _cancel(task)
+        reply.is_at_origin = lambda: not task.done()  # it asks nobody else
 
     async def _guarded(self, reply: BlockReply, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -166,6 +167,7 @@ class _Part:
             content, self.index, self, url=self._request.url, asker=self._request.peer
         )
         self._reply.on_cancel = lambda: self._host._fills.leave(fill, self)
+        self._reply.is_at_origin = lambda: fill.route.is_at_origin
 
     def _begin(self, slot: int, available: int) -> None:
         assert self._content is not None

@@ -122,8 +122,20 @@ class Route:
         self._enter(first=False)
 
     def _enter(self, *, first: bool) -> None:
+        self.started = False
         self._lane = self._routes.at_peers if self._peers else self._routes.at_origins
         self._lane.enter(self, first=first)
+
+    @property
+    def is_at_origin(self) -> bool:
+        """Whether the origin is being asked, or a place there waited for, and no other host."""
+        return self._lane is self._routes.at_origins and not self._ended
+
+    @property
+    def last_sign(self) -> float:
+        """When the present source was asked, or another host last said that it is at it (CLOCK_MONOTONIC, seconds)."""
+        heard_at = self._read.heard_at if isinstance(self._read, PeerRead) else 0.0
+        return max(self.asked_at_ns / 1e9, heard_at)
 
     # --- LaneUser ---
 
@@ -145,7 +157,8 @@ class Route:
             origin=self._target.place.origin,
             url=self._target.url,
             size_bytes=self._target.size_bytes,
-            deadline_s=self._routes.cluster.read_timeout_s,
+            silence_s=self._routes.cluster.read_timeout_s,
+            deadline_s=self._routes.cluster.read_total_s,
         )
         self._read = read
         self._routes.counters.add("peer_reads")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import cast
 
 from cashy.errors import ConfigError
-from cashy.log import get_logger
+from hostkit.log import get_logger
 
 __all__ = ["MetricsServer", "serve"]
 

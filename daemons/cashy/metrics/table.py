@@ -242,7 +242,15 @@ _PEERS: tuple[Family, ...] = (
     _master("cashy_peer_link_reads_total", "counter", "Blocks asked of it.", "peer.<peer>.reads_total"),
     _master("cashy_peer_link_reads_failed_total", "counter", "Of these, those it did not deliver.", "peer.<peer>.reads_failed_total"),
     _master("cashy_peer_link_reads_cancelled_total", "counter", "Of these, those no longer wanted.", "peer.<peer>.reads_cancelled_total"),
-    _master("cashy_peer_link_timeouts_total", "counter", "Of the failures, those for lack of time.", "peer.<peer>.timeouts_total"),
+    _master(
+        "cashy_peer_link_timeouts_total", "counter",
+        "Of the failures, those without a sign for too long, with frames that took too long, or not complete by the deadline.",
+        "peer.<peer>.timeouts_total",
+    ),
+    _master(
+        "cashy_peer_link_waits_total", "counter", "Times it said of a block that it is at the origin for it, there being no bytes to send.",
+        "peer.<peer>.waits_total",
+    ),
     _master(
         "cashy_peer_link_corrupt_reads_total", "counter", "Of the failures, those whose bytes did not fit their checksum.",
         "peer.<peer>.corrupt_reads_total",
@@ -272,6 +280,10 @@ _PEER_SERVER: tuple[Family, ...] = (
     _master(
         "cashy_peer_server_reads_ended_total", "counter", "The same, by how they ended.",
         *(Source(f"peer_server.reads_{how}_total", {"outcome": how}) for how in ("completed", "cancelled", "failed")),
+    ),
+    _master(
+        "cashy_peer_server_waits_total", "counter", "Times another host was told to wait on for a block, there being no bytes to send.",
+        "peer_server.waits_total",
     ),
     _master("cashy_peer_server_heads_total", "counter", "Questions of other hosts for metadata.", "peer_server.heads_total"),
     _master("cashy_peer_server_slow_downs_total", "counter", "Requests refused because a connection had too many.", "peer_server.slow_downs_total"),

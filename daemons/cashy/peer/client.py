@@ -28,6 +28,7 @@ from cashy.peer.limits import (
     IDLE_PING_S,
     STABLE_S,
     SWEEP_S,
+    UNREACHABLE_ATTEMPTS,
     WAITING_MAX,
 )
 from cashy.peer.link import PeerLink, Request
@@ -40,6 +41,7 @@ from cashy.peer.messages import (
     parse_noted,
     status_request_payload,
 )
+from cashy.peer.reports import Reports
 from cashy.peer.requests import Question, Reading
 from cashy.peer.service import HeadAnswer, Noted, PeerRead
 
@@ -48,6 +50,7 @@ __all__ = ["Peer"]
 _COUNTED = (
     "bytes_received_total", "connects_total", "connect_failures_total", "connections_lost_total", "corrupt_reads_total", "heads_total",
     "protocol_errors_total", "reads_cancelled_total", "reads_failed_total", "reads_total", "refused_total", "timeouts_total",
+    "waits_total",
 )  # fmt: skip
 
 
@@ -72,6 +75,7 @@ class Peer:
         self._identity = identity
         self._jitter = jitter
         self._counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
+        self._reports = Reports()
         self._link: PeerLink | None = None  # greeted
         self._greeting_link: PeerLink | None = None
         self._link_ended = asyncio.Event()
@@ -107,13 +111,14 @@ class Peer:
     def counters(self) -> dict[str, int]:
         """Figures by name: totals since the start (``…_total``) and present levels."""
         link = self._link
-        received = link.socket.bytes_in if link is not None else 0
+        received, waits = (link.socket.bytes_in, link.waits_heard) if link is not None else (0, 0)
         return {
             **self._counts,
             "bytes_received_total": self._counts["bytes_received_total"] + received,
             "is_up": int(link is not None),
             "requests_under_way": link.requests_under_way if link is not None else 0,
             "requests_waiting": len(self._waiting),
+            "waits_total": self._counts["waits_total"] + waits,
         }
 
     # ------------------------------------------------------------ requests
@@ -126,7 +131,7 @@ class Peer:
         host answered (``NoSuchObject``, ``VersionChanged``, ``OriginUnavailable``, ``SlowDown``, ``ArenaFull`` …).
         """
         self._counts["reads_total"] += 1
-        reading = Reading(read, self.name, time.monotonic() + read.deadline_s, self._read_over)
+        reading = Reading(read, self.name, time.monotonic(), self._read_over)
         read.state = reading
         self._submit(reading)
 
@@ -182,7 +187,7 @@ class Peer:
             await asyncio.gather(self._keeper, return_exceptions=True)
 
     async def _ask(self, kind: Kind, payload: Callable[[float], bytes], deadline_s: float) -> bytes:
-        question = Question(kind, payload, self.name, time.monotonic() + deadline_s)
+        question = Question(kind, payload, self.name, time.monotonic(), deadline_s)
         self._submit(question)
         try:
             return await question.answer
@@ -220,7 +225,9 @@ class Peer:
         if error is not None:
             self._counts["reads_failed_total"] += 1
             self._counts["timeouts_total"] += isinstance(error, PeerTimeout)
-            self._counts["corrupt_reads_total"] += isinstance(error, PeerCorrupt)
+            if isinstance(error, PeerCorrupt):
+                self._counts["corrupt_reads_total"] += 1
+                self._reports.warning("peer_sent_corrupt_bytes", self.name, error.message)
 
     def _down(self) -> PeerUnavailable:
         return PeerUnavailable(f"host {self.name!r} is down: {self.last_error}")
@@ -282,6 +289,7 @@ class Peer:
     def _take_up(self, link: PeerLink) -> None:
         self._link = link
         self.last_error = ""
+        self._reports.info("peer_up", self.name, address="{}:{}".format(*self.address))
         waiting, self._waiting = self._waiting, deque()
         for request in waiting:
             self._submit(request)
@@ -291,6 +299,12 @@ class Peer:
         self._counts["connect_failures_total"] += 1
         self._counts["refused_total"] += isinstance(error, GreetingRefused)
         self.last_error = str(error) or f"no connection within {CONNECT_S_MAX:g} s"
+        if isinstance(error, GreetingRefused):
+            self._reports.warning("peer_refused", self.name, self.last_error, refusal=error.reason_name)
+        elif self._failures == UNREACHABLE_ATTEMPTS:
+            self._reports.warning(
+                "peer_unreachable", self.name, self.last_error, address="{}:{}".format(*self.address)
+            )
         self._fail_waiting()
 
     def _fail_waiting(self) -> None:
@@ -302,6 +316,11 @@ class Peer:
         """The link's socket is closed; what is under way on it fails when this has returned."""
         self._counts["protocol_errors_total"] += isinstance(error, PeerProtocolError)
         self._counts["bytes_received_total"] += link.socket.bytes_in
+        self._counts["waits_total"] += link.waits_heard
+        if isinstance(error, PeerProtocolError):
+            self._reports.warning("peer_broke_protocol", self.name, error.message)
+        elif self._link is link and not self._is_closed:
+            self._reports.warning("peer_lost", self.name, error.message)
         self._link_ended.set()
         if self._link is link:
             self._link = None
@@ -324,12 +343,13 @@ class Peer:
     def _sweep(self) -> None:
         self._timer = None
         now = time.monotonic()
-        for request in [request for request in self._waiting if request.deadline_at <= now]:
+        is_late = now - self._timer_due > SWEEP_S
+        for request in [request for request in self._waiting if request.lateness(now, is_late)]:
             self._waiting.remove(request)
-            request.fail(PeerTimeout(f"host {self.name!r} could not be connected to by the deadline"))
+            request.fail(PeerTimeout(f"host {self.name!r} could not be connected to in time"))
         link = self._link
         if link is not None:
-            link.sweep(now, is_late=now - self._timer_due > SWEEP_S)
+            link.sweep(now, is_late)
         if not self._is_closed:
             is_idle = not self._waiting and (link is None or link.is_quiet)
             self._arm(is_idle=is_idle)

@@ -5,8 +5,9 @@ from __future__ import annotations
 __all__ = [
     "ACCEPTS_PER_TURN", "BACKOFF_FIRST_S", "BACKOFF_MAX_S", "CANCEL_ANSWER_S_MAX", "CHECKSUMS_REMEMBERED_MAX", "CLIENT_SILENT_S_MAX",
     "CONNECTIONS_MAX", "CONNECTIONS_PER_HOST_MAX", "CONNECT_S_MAX", "CONTROL_QUEUE_BYTES_MAX", "DEAD_AFTER_S", "DEADLINE_GRACE_S",
-    "GREETINGS_MAX", "GREETING_S_MAX", "IDLE_PING_S", "LISTEN_BACKLOG", "LOOKAHEAD_ASKING_BYTES", "LOOKAHEAD_SERVING_BYTES", "NOT_SENT_BYTES",
-    "PING_S", "RECEIVER_STALLED_S_MAX", "REQUESTS_MAX", "STABLE_S", "SWEEP_S", "TURN_BYTES_MAX", "WAITING_MAX",
+    "FRAME_S_MAX", "GREETINGS_MAX", "GREETING_S_MAX", "IDLE_PING_S", "LISTEN_BACKLOG", "LOOKAHEAD_ASKING_BYTES", "LOOKAHEAD_SERVING_BYTES",
+    "NOT_SENT_BYTES", "PING_S", "RECEIVER_STALLED_S_MAX", "REQUESTS_MAX", "SIGNS_PER_SILENCE", "STABLE_S", "SWEEP_S", "TURN_BYTES_MAX",
+    "UNREACHABLE_ATTEMPTS", "WAITING_MAX",
 ]  # fmt: skip
 
 #: Requests under way on one connection; a gigabyte of blocks at the default size. Over it SlowDown, here or from there.
@@ -23,6 +24,9 @@ GREETING_S_MAX = 2.0
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
 
+#: So many attempts must have failed in a row, for one to two seconds, before it is worth a line in the log: hosts are started one after the other.
+UNREACHABLE_ATTEMPTS = 5
+
 #: A connection lost sooner than this counts as a failure to connect, so that a host that breaks each one is not tried in a tight loop.
 STABLE_S = 5.0
 
@@ -32,6 +36,13 @@ IDLE_PING_S = 5.0
 
 #: No byte for this long after PING: the connection is closed. A healthy loop answers in milliseconds, a bad one stalls for tenths of seconds.
 DEAD_AFTER_S = 2.0
+
+#: A frame that has begun must be complete by then: all of it was there when it began, so its time is the network's alone. 1 MiB in this time is
+#: 35 kB/s; what is slower is broken.
+FRAME_S_MAX = 30.0
+
+#: WAITING is said so often within the silence that the asking host bears: some may come late, or wait behind a frame.
+SIGNS_PER_SILENCE = 4
 
 #: How often deadlines and silence are looked at.
 SWEEP_S = 0.25

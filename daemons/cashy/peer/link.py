@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 import time
@@ -18,6 +19,7 @@ from cashy.peer.frame_socket import FrameSocket
 from cashy.peer.limits import (
     CANCEL_ANSWER_S_MAX,
     DEAD_AFTER_S,
+    FRAME_S_MAX,
     IDLE_PING_S,
     LOOKAHEAD_ASKING_BYTES,
     PING_S,
@@ -29,14 +31,19 @@ __all__ = ["PeerLink", "Request"]
 
 
 class Request(ABC):
-    """Something asked of another host. ``failed`` or the request's own end comes once, unless it is given up; never from inside ``PeerLink.send``."""
+    """Something asked of another host. ``failed`` or the request's own end comes once, unless it is given up; never from inside ``PeerLink.send``.
 
-    __slots__ = ("deadline_at", "incoming", "is_over", "link")
+    It is given up ``deadline_s`` after ``now`` (CLOCK_MONOTONIC), and when the other host has given no sign of it for ``silence_s``.
+    """
+
+    __slots__ = ("deadline_at", "heard_at", "incoming", "is_over", "link", "silence_s")
 
     kind: Kind
 
-    def __init__(self, deadline_at: float) -> None:
-        self.deadline_at = deadline_at
+    def __init__(self, now: float, deadline_s: float, silence_s: float = math.inf) -> None:
+        self.deadline_at = now + deadline_s
+        self.silence_s = silence_s
+        self.heard_at = now
         self.link: PeerLink | None = None
         self.incoming: Incoming | None = None
         self.is_over = False
@@ -56,6 +63,14 @@ class Request(ABC):
     @abstractmethod
     def failed(self, error: CashyError) -> None:
         """There will be no answer, or not all of it."""
+
+    def lateness(self, now: float, is_late: bool) -> str:
+        """Why it is to be given up; empty: it is not. ``is_late``: this host has not listened meanwhile, so silence says nothing."""
+        if self.deadline_at <= now:
+            return "did not answer completely by the deadline"
+        if now - self.heard_at >= self.silence_s and not is_late:
+            return f"gave no sign of this read for {self.silence_s:g} s"
+        return ""
 
     def fail(self, error: CashyError) -> None:
         """Ends it with an error, if it is not over."""
@@ -80,10 +95,14 @@ class PeerLink:
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_up = False
         self.requests_max = 0
+        #: How often the other side said that a read waits.
+        self.waits_heard = 0
         self._requests: dict[int, Request] = {}
         self._given_up: list[tuple[float, Incoming]] = []  # until when the other side must have ended it
         self._last_id = 0
         self._pinged_at: float | None = None
+        self._frame: int | None = None  # the one that was arriving at the last look, and since when
+        self._frame_since = 0.0
         self.socket = FrameSocket(sock, FrameReader(State.AWAIT_CHALLENGE, LOOKAHEAD_ASKING_BYTES), self)
         self.socket.send(Kind.HELLO, 0, self._greeting.hello)
 
@@ -105,6 +124,7 @@ class PeerLink:
         payload = request.payload(max(0.0, request.deadline_at - now))
         self._last_id += 1
         request.link = self
+        request.heard_at = now
         request.incoming = self.socket.reader.expect(self._last_id, request.kind)
         self._requests[self._last_id] = request
         self.socket.send(request.kind, self._last_id, payload)
@@ -136,6 +156,10 @@ class PeerLink:
         if request is None:
             if frame.kind is Kind.BLOCK:
                 self._skip_block(frame, incoming)
+            return
+        request.heard_at = self.socket.heard_at
+        if frame.kind is Kind.WAITING:
+            self.waits_heard += 1
             return
         if incoming.is_over:
             del self._requests[incoming.request_id]
@@ -170,6 +194,7 @@ class PeerLink:
                 )
             )
             return
+        request.heard_at = self.socket.heard_at
         if incoming.is_over:
             del self._requests[incoming.request_id]
         request.grown()
@@ -180,8 +205,8 @@ class PeerLink:
         named = type(error)(f"host {self.to_host!r}: {error.message}") if type(error) in _PLAIN else error
         requests, self._requests = self._requests, {}
         if not self.greeted.done():
-            self.greeted.set_exception(named)
-        self._ended(self, named)
+            self.greeted.set_exception(error)
+        self._ended(self, error)
         for request in requests.values():
             request.fail(named)
 
@@ -210,14 +235,28 @@ class PeerLink:
 
     def sweep(self, now: float, is_late: bool) -> None:
         """Looks at deadlines and silence. ``is_late``: this host's loop stood still, which says nothing about the other host."""
-        for request in [request for request in self._requests.values() if request.deadline_at <= now]:
-            self.give_up(request)
-            request.failed(PeerTimeout(f"host {self.to_host!r} did not answer completely by the deadline"))
+        self._watch_frame(now, is_late)
+        for request in list(self._requests.values()):
+            lateness = request.lateness(now, is_late)
+            if lateness:
+                self.give_up(request)
+                request.failed(PeerTimeout(f"host {self.to_host!r} {lateness}"))
         self._given_up = [each for each in self._given_up if not each[1].is_over]
         if self._given_up and self._given_up[0][0] <= now:
             self.close(PeerUnavailable("a cancelled request was not ended in time"))
         elif not self.socket.is_closed:
             self._look_for_life(now, is_late)
+
+    def _watch_frame(self, now: float, is_late: bool) -> None:
+        """While one frame takes long nothing else can come, so all requests count as heard of; but not for ever."""
+        frame = self.socket.reader.frame_under_way
+        if frame is None or frame != self._frame or is_late:
+            self._frame, self._frame_since = frame, now
+        elif now - self._frame_since >= FRAME_S_MAX:
+            self.close(PeerTimeout(f"a frame was not complete within {FRAME_S_MAX:g} s"))
+        else:
+            for request in self._requests.values():
+                request.heard_at = max(request.heard_at, self.socket.heard_at)
 
     def _look_for_life(self, now: float, is_late: bool) -> None:
         heard_at = self.socket.heard_at
@@ -235,4 +274,4 @@ class PeerLink:
         self._pinged_at = now
 
 
-_PLAIN = (PeerUnavailable, PeerProtocolError)
+_PLAIN = (PeerUnavailable, PeerProtocolError, PeerTimeout)

@@ -80,6 +80,7 @@ def read_request_payload(read: PeerRead, left_s: float) -> bytes:
         version=read.expected_version,
         size_bytes=read.size_bytes,
         deadline_ms=_milliseconds(left_s),
+        silence_ms=_milliseconds(read.silence_s),
     )
     return _serialise(Kind.READ, message)
 
@@ -103,6 +104,7 @@ def parse_read_request(payload: bytes, peer: str, block_bytes: int) -> ReadReque
         version=message.version if message.HasField("version") else None,
         size_bytes=message.size_bytes if message.HasField("size_bytes") else None,
         deadline_s=message.deadline_ms / 1000,
+        silence_s=message.silence_ms / 1000,
     )
 
 

@@ -11,8 +11,9 @@ from cashy.core.peer_frames import DATA_BYTES_MAX, FIRST_DATA_BYTES, Kind, check
 from cashy.errors import CashyError
 from cashy.origin.base import ObjectMeta
 from cashy.peer.frame_socket import FrameSocket
-from cashy.peer.limits import CHECKSUMS_REMEMBERED_MAX
+from cashy.peer.limits import CHECKSUMS_REMEMBERED_MAX, DEADLINE_GRACE_S, SIGNS_PER_SILENCE
 from cashy.peer.messages import block_payload, error_payload
+from cashy.peer.service import ReadRequest
 
 __all__ = ["ChecksumMemory", "Reply", "ReplyOwner"]
 
@@ -56,18 +57,20 @@ class Reply:
     """Implements :class:`~cashy.peer.service.BlockReply`, and is the :class:`~cashy.peer.frame_socket.DataSource` of its frames."""
 
     __slots__ = (
-        "_available", "_buffer", "_crc", "_cut_end", "_is_offered", "_length", "_owner", "_sent", "_sums", "_when_gone", "asked_length",
-        "deadline_at", "is_gone", "offset", "on_cancel", "request_id",
+        "_available", "_buffer", "_crc", "_cut_end", "_is_offered", "_length", "_owner", "_said", "_said_at", "_sent", "_silence_s", "_sums",
+        "_when_gone", "asked_length", "deadline_at", "is_at_origin", "is_gone", "offset", "on_cancel", "request_id",
     )  # fmt: skip
 
-    def __init__(
-        self, owner: ReplyOwner, request_id: int, offset: int, asked_length: int, deadline_at: float
-    ) -> None:
+    def __init__(self, owner: ReplyOwner, request_id: int, request: ReadRequest, now: float) -> None:
         self._owner = owner
         self.request_id = request_id
-        self.offset = offset
-        self.asked_length = asked_length
-        self.deadline_at = deadline_at
+        self.offset = request.offset
+        self.asked_length = request.length
+        self.deadline_at = now + request.deadline_s + DEADLINE_GRACE_S
+        self._silence_s = request.silence_s / SIGNS_PER_SILENCE
+        self._said_at = now
+        self._said = 0
+        self.is_at_origin: Callable[[], bool] | None = None
         self.on_cancel: Callable[[], None] | None = None
         self.is_gone = False
         self._buffer: memoryview | None = None
@@ -151,6 +154,21 @@ class Reply:
         on_cancel, self.on_cancel = self.on_cancel, None
         if on_cancel is not None:
             on_cancel()
+
+    def is_sign_due(self, now: float) -> bool:
+        """Whether the other host should be told to wait on: nothing has left for long enough, and this host is at the origin for it, or has bytes
+        that wait behind others.
+        """
+        said = self._sent + (self._buffer is not None)
+        if said != self._said:
+            self._said, self._said_at = said, now
+        elif now - self._said_at >= self._silence_s and self._is_worth_waiting_for():
+            self._said_at = now
+            return True
+        return False
+
+    def _is_worth_waiting_for(self) -> bool:
+        return self._available > self._sent or (self.is_at_origin is not None and self.is_at_origin())
 
     def cut(self) -> tuple[int, int, memoryview, int]:
         """The next frame: a short first one, then up to multiples of ``DATA_BYTES_MAX``, as far as the bytes are there."""

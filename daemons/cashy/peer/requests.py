@@ -24,9 +24,9 @@ class Reading(Request):
     kind = Kind.READ
 
     def __init__(
-        self, read: PeerRead, name: str, deadline_at: float, over: Callable[[CashyError | None], None]
+        self, read: PeerRead, name: str, now: float, over: Callable[[CashyError | None], None]
     ) -> None:
-        super().__init__(deadline_at)
+        super().__init__(now, read.deadline_s, read.silence_s)
         self.read = read
         self._name = name
         self._over = over
@@ -118,9 +118,9 @@ class Question(Request):
     __slots__ = ("_make_payload", "_name", "answer", "kind")
 
     def __init__(
-        self, kind: Kind, make_payload: Callable[[float], bytes], name: str, deadline_at: float
+        self, kind: Kind, make_payload: Callable[[float], bytes], name: str, now: float, deadline_s: float
     ) -> None:
-        super().__init__(deadline_at)
+        super().__init__(now, deadline_s)
         self.kind = kind
         self._make_payload = make_payload
         self._name = name

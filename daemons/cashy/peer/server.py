@@ -33,6 +33,7 @@ _COUNTED = (
     "accepted_total", "bytes_received_total", "bytes_sent_total", "changes_total", "greeted_total", "heads_total", "leases_total",
     "protocol_errors_total", "reads_cancelled_total", "reads_completed_total", "reads_failed_total", "reads_total", "refused_total",
     *(f"refused_{reason}_total" for reason in _REASONS), "silent_clients_total", "slow_downs_total", "stalled_receivers_total", "turned_away_total",
+    "waits_total",
 )  # fmt: skip
 
 

@@ -28,16 +28,22 @@ class PeerRead(BlockRead):
     """One read from another host: a :class:`~cashy.origin.base.BlockRead` with what that host must know to find the object.
 
     ``origin`` is the origin's name in the settings (the same on all hosts), ``url`` the object's full name as users write it; ``offset`` may lie
-    inside a block (a resumed read). ``deadline_s`` counts from ``begin_read_block``; when it has passed the read ends with ``PeerTimeout``.
-    ``size_bytes`` is the object's size if known. ``fresh_for_s`` is an *answer*: set before ``sink.begin``, it says for how long the asked host
-    holds the version to be current.
+    inside a block (a resumed read). The read ends with ``PeerTimeout`` when the asked host has given no sign of it for ``silence_s`` (bytes, or word
+    that it is at the origin for it), and when ``deadline_s`` have passed since ``begin_read_block``. ``size_bytes`` is the object's size if known.
+    ``fresh_for_s`` is an *answer*: set before ``sink.begin``, it says for how long the asked host holds the version to be current.
     """
 
     origin: str
     url: str
     deadline_s: float
+    silence_s: float
     size_bytes: int | None = None
     fresh_for_s: float = 0.0
+
+    @property
+    def heard_at(self) -> float:
+        """When the asked host gave the last sign of it (CLOCK_MONOTONIC, seconds); 0.0: not asked yet."""
+        return getattr(self.state, "heard_at", 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,8 @@ class ReadRequest:
     """Another host wants bytes ``[offset, offset + length)`` of an object, or up to its end if that comes sooner.
 
     ``length`` is 1 to the cluster's block size. ``version`` None: whatever version there is. ``peer`` is the asking host's name, proved at the
-    greeting. ``deadline_s``: seconds from now after which nobody wants the answer.
+    greeting. ``deadline_s``: seconds from now after which nobody wants the answer; ``silence_s``: seconds without a frame of this read that the
+    asking host bears.
     """
 
     peer: str
@@ -58,6 +65,7 @@ class ReadRequest:
     version: str | None
     size_bytes: int | None
     deadline_s: float
+    silence_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +106,11 @@ class BlockReply(Protocol):
     on_cancel: Callable[[], None] | None
     """Set by the service: called at most once, when nobody wants the answer any more (cancelled, connection lost, deadline passed, or the
     receiver does not read). Not called after the answer is complete or failed."""
+
+    is_at_origin: Callable[[], bool] | None
+    """Set by the service: whether this host reads from the origin for this answer now, or waits for a place to. Then the other host is told to wait
+    on while no bytes come. Never True for what a third host is to bring: hosts that keep each other waiting in a circle would never look
+    elsewhere."""
 
     @property
     def is_gone(self) -> bool:

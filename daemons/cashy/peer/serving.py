@@ -167,8 +167,7 @@ class ServedPeer:
         if not self._admit(frame):
             return
         self._server.counts["reads_total"] += 1
-        deadline_at = time.monotonic() + request.deadline_s + DEADLINE_GRACE_S
-        reply = Reply(self, frame.request_id, request.offset, request.length, deadline_at)
+        reply = Reply(self, frame.request_id, request, time.monotonic())
         self._replies[frame.request_id] = reply
         try:
             self._server.service.read(request, reply)
@@ -267,7 +266,10 @@ class ServedPeer:
     # ------------------------------------------------------------ time
 
     def sweep(self, now: float, is_late: bool) -> None:
-        """Looks at deadlines, and cuts off who is silent or does not read. ``is_late``: this host's loop stood still, nobody is to blame."""
+        """Says which reads wait, looks at deadlines, and cuts off who is silent or does not read. ``is_late``: this host's loop stood still,
+        nobody is to blame.
+        """
+        self._say_what_waits(now)
         if is_late:
             return
         if not self.host:
@@ -285,6 +287,16 @@ class ServedPeer:
             self._server.counts["silent_clients_total"] += 1
             self.close(f"it has sent nothing for {CLIENT_SILENT_S_MAX:g} s")
             return
+        self._end_late(now)
+
+    def _say_what_waits(self, now: float) -> None:
+        if self.socket.blocked_since is None:  # else it hears nothing anyway
+            for reply in self._replies.values():
+                if reply.is_sign_due(now):
+                    self._server.counts["waits_total"] += 1
+                    self.socket.send(Kind.WAITING, reply.request_id)
+
+    def _end_late(self, now: float) -> None:
         late = [key for key, reply in self._replies.items() if reply.deadline_at <= now]
         late += [key for key, heading in self._headings.items() if heading.deadline_at <= now]
         for request_id in late:

@@ -28,7 +28,7 @@ from typing import Any
 from cashy.core.s3_forward import StoreKey
 from cashy.errors import ConfigError
 from cashy.s3.limits import CREDENTIALS_FILE_BYTES_MAX
-from cashy.toml_lines import line_of
+from hostkit.toml_lines import line_of
 
 __all__ = ["Credentials", "Key", "load_credentials"]
 

@@ -18,9 +18,9 @@ import uvloop
 
 from cashy.client.session import AsyncSession
 from cashy.errors import ConfigError
-from cashy.log import get_logger
+from hostkit.log import get_logger
 from cashy.metrics.daemon import metrics_served
-from cashy.notify import listen_sockets, notify
+from hostkit.notify import listen_sockets, notify
 from cashy.s3.connection import S3Connection
 from cashy.s3.credentials import Credentials, load_credentials
 from cashy.s3.limits import LISTEN_BACKLOG, READ_AHEAD_SHARES, STOP_GRACE_S

@@ -42,7 +42,7 @@ from cashy.core.s3_response import (
 from cashy.core.sigv4 import authenticate
 from cashy.core.virtual_host import VirtualHosts
 from cashy.errors import CashyError, VersionChanged
-from cashy.log import get_logger
+from hostkit.log import get_logger
 from cashy.s3.checksums import Checksums
 from cashy.s3.credentials import Credentials
 from cashy.s3.limits import (

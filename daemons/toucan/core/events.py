@@ -19,6 +19,7 @@ __all__ = [
     "ENGINE",
     "Answered",
     "CancelRequested",
+    "ClientsForgotten",
     "EngineStarted",
     "Event",
     "LevelSet",
@@ -77,10 +78,11 @@ class OrderDenied(_Event, frozen=True):
 
 
 class CancelRequested(_Event, frozen=True):
-    """A cancel goes to the venue. ``why``: empty if a client asked for it."""
+    """A cancel goes to the venue, now or as soon as it can be reached. ``why``: empty if a client asked for it."""
 
     order_id: int
     cl_ord_id: str
+    orig_cl_ord_id: str
     by: Client
     why: str = ""
 
@@ -90,6 +92,7 @@ class ReplaceRequested(_Event, frozen=True):
 
     order_id: int
     cl_ord_id: str
+    orig_cl_ord_id: str
     by: Client
     terms: OrderTerms
 
@@ -145,6 +148,12 @@ class Answered(_Event, frozen=True):
     client: Client
     number: int
     outcome: Outcome
+
+
+class ClientsForgotten(_Event, frozen=True):
+    """Idle for long and without open orders: their answers are no longer kept, and their numbers begin anew."""
+
+    clients: tuple[Client, ...]
 
 
 class LimitsLoaded(_Event, frozen=True):
@@ -225,6 +234,7 @@ Event = (
     | RequestNotReceived
     | VenueChanged
     | Answered
+    | ClientsForgotten
     | LimitsLoaded
     | LimitSet
     | LevelSet

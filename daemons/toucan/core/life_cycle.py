@@ -114,12 +114,15 @@ _ENDED_AT_VENUE = {
 
 
 class Effect(msgspec.Struct, frozen=True, gc=False):
-    """What a report does to positions. ``exec_id`` names the trade; ``quantity`` and ``price`` are its new ones (of a bust, those it had)."""
+    """What a report does to positions. ``exec_id`` names the trade; ``quantity`` and ``price`` as it counts now (0 after a bust), ``old_…`` as
+    before."""
 
     kind: ExecType
     exec_id: str
     quantity: int
     price: int
+    old_quantity: int = 0
+    old_price: int = 0
 
 
 def kind_of(order: Order, report: Report) -> ExecType:
@@ -308,9 +311,9 @@ _CHANGES = {
 
 
 def _apply_execution(order: Order, report: Report, kind: ExecType) -> Effect:
-    order.exec_ids.add(report.exec_id)
+    order.exec_ids[report.exec_id] = True
     if kind is ExecType.TRADE:
-        key, old = report.exec_id, None
+        key, old = report.exec_id, Execution(0, 0, report.at_ns)
     else:
         found = order.execution_of(report.exec_ref_id)
         assert found is not None, "checked by anomaly()"
@@ -319,14 +322,14 @@ def _apply_execution(order: Order, report: Report, kind: ExecType) -> Effect:
         order.cum_notional -= old.quantity * old.price
         del order.executions[key]
         if kind is ExecType.TRADE_CANCEL:
-            return Effect(kind, key, old.quantity, old.price)
+            return Effect(kind, key, 0, old.price, old.quantity, old.price)
         order.corrections[report.exec_id] = key
     assert report.last_price is not None, "checked by anomaly()"
-    new = Execution(report.last_quantity, report.last_price, report.at_ns if old is None else old.at_ns)
+    new = Execution(report.last_quantity, report.last_price, old.at_ns)
     order.executions[key] = new
     order.cum_quantity += new.quantity
     order.cum_notional += new.quantity * new.price
-    return Effect(kind, key, new.quantity, new.price)
+    return Effect(kind, key, new.quantity, new.price, old.quantity, old.price)
 
 
 def diagram() -> str:

@@ -84,6 +84,8 @@ class Order(msgspec.Struct):
     #: The last request's id that the venue has accepted, or the first's: what OrigClOrdID says next.
     cl_ord_id: str
     created_ns: int
+    #: The id of its first request; those that follow count on from it.
+    first_cl_ord_id: str
     state: OrderState = OrderState.PENDING_NEW
     venue_order_id: str = ""
     requests: list[PendingRequest] = msgspec.field(default_factory=list)
@@ -91,8 +93,8 @@ class Order(msgspec.Struct):
     executions: dict[str, Execution] = msgspec.field(default_factory=dict)
     #: A correction's exec_id and that of the trade it corrects: the next correction may name either.
     corrections: dict[str, str] = msgspec.field(default_factory=dict)
-    #: Trades, busts and corrections that were taken in: told again, they are no news.
-    exec_ids: set[str] = msgspec.field(default_factory=set)
+    #: Trades, busts and corrections that were taken in: told again, they are no news. A dict for its order, which equal histories share.
+    exec_ids: dict[str, bool] = msgspec.field(default_factory=dict)
     cum_quantity: int = 0
     #: Sum of price times quantity of what was executed.
     cum_notional: int = 0
@@ -104,6 +106,8 @@ class Order(msgspec.Struct):
     #: Why it ended or was refused last, machine-readable; and the venue's words.
     reason: str = ""
     text: str = ""
+    #: When the venue shall end it (DAY, GTD), ns since the epoch.
+    expire_at_ns: int | None = None
     #: The event that changed it last, and when.
     updated_seq: int = 0
     updated_ns: int = 0

@@ -112,7 +112,9 @@ class CloseSession(_Body, frozen=True):
 
 
 class SessionBroken(_Body, frozen=True):
-    """A front end lost the client's session stream."""
+    """A front end lost the client's session stream. ``opened_seq``: the reply's ``seq`` when it was opened; a later one is not meant."""
+
+    opened_seq: int = 0
 
 
 Body = (

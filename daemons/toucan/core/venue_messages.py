@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-class _Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True):
+class _Message(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True, tag_field="message"):
     """Immutable, tagged with its name, and holding nothing that could form a cycle."""
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61viary/cashy/v1/peer.proto\x12\x0f\x61viary.cashy.v1\"y\n\tPeerHello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0f\n\x07to_host\x18\x04 \x01(\t\x12\x13\n\x0b\x62lock_bytes\x18\x05 \x01(\x04\x12\r\n\x05nonce\x18\x06 \x01(\x0c\"l\n\rPeerChallenge\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x13\n\x0b\x62lock_bytes\x18\x04 \x01(\x04\x12\r\n\x05nonce\x18\x05 \x01(\x0c\"\x18\n\tPeerProof\x12\x0b\n\x03mac\x18\x01 \x01(\x0c\"0\n\x0bPeerWelcome\x12\x0b\n\x03mac\x18\x01 \x01(\x0c\x12\x14\n\x0crequests_max\x18\x02 \x01(\r\"\xe7\x01\n\x0bPeerRefusal\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32#.aviary.cashy.v1.PeerRefusal.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x91\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0b\n\x07VERSION\x10\x01\x12\x0b\n\x07\x43LUSTER\x10\x02\x12\x07\n\x03KEY\x10\x03\x12\x10\n\x0cUNKNOWN_HOST\x10\x04\x12\x0e\n\nWRONG_HOST\x10\x05\x12\x0e\n\nBLOCK_SIZE\x10\x06\x12\x0c\n\x08TOO_MANY\x10\x07\x12\x0c\n\x08PROTOCOL\x10\x08\"F\n\nPeerObject\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0e\n\x06\x62ucket\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0b\n\x03url\x18\x04 \x01(\t\"\xbd\x01\n\x0fPeerReadRequest\x12+\n\x06object\x18\x01 \x01(\x0b\x32\x1b.aviary.cashy.v1.PeerObject\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0e\n\x06length\x18\x03 \x01(\x04\x12\x14\n\x07version\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nsize_bytes\x18\x05 \x01(\x04H\x01\x88\x01\x01\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x06 \x01(\rB\n\n\x08_versionB\r\n\x0b_size_bytes\"g\n\x0fPeerHeadRequest\x12+\n\x06object\x18\x01 \x01(\x0b\x32\x1b.aviary.cashy.v1.PeerObject\x12\x12\n\nrevalidate\x18\x02 \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\r\"(\n\x11PeerStatusRequest\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x01 \x01(\r\"N\n\x0bPeerChanged\x12\r\n\x05names\x18\x01 \x03(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x02 \x01(\r\x12\x0f\n\x07is_over\x18\x03 \x01(\x08\x12\n\n\x02\x62y\x18\x04 \x01(\t\"Q\n\tPeerNoted\x12\x14\n\x0c\x63ounts_in_ms\x18\x01 \x01(\r\x12.\n\x08promises\x18\x02 \x03(\x0b\x32\x1c.aviary.cashy.v1.PeerPromise\",\n\x0bPeerPromise\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07left_ms\x18\x02 \x01(\r\"L\n\x10PeerLeaseRequest\x12\x13\n\x0bincarnation\x18\x01 \x01(\x06\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\r\"\x88\x01\n\tPeerLease\x12\x13\n\x0bincarnation\x18\x01 \x01(\x06\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x13\n\x0b\x64uration_ms\x18\x03 \x01(\r\x12\x13\n\x0bis_complete\x18\x04 \x01(\x08\x12,\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\x1b.aviary.cashy.v1.PeerChange\"7\n\nPeerChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07is_over\x18\x02 \x01(\x08\x12\n\n\x02\x62y\x18\x03 \x01(\t\"\xbe\x01\n\x08PeerMeta\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x15\n\rlast_modified\x18\x03 \x01(\x01\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\x12,\n\x07headers\x18\x05 \x03(\x0b\x32\x1b.aviary.cashy.v1.PeerHeader\x12\x32\n\ruser_metadata\x18\x06 \x03(\x0b\x32\x1b.aviary.cashy.v1.PeerHeader\")\n\nPeerHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"Z\n\tPeerBlock\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.aviary.cashy.v1.PeerMeta\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x14\n\x0c\x66resh_for_ms\x18\x03 \x01(\r\"O\n\x0ePeerHeadAnswer\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.aviary.cashy.v1.PeerMeta\x12\x14\n\x0c\x66resh_for_ms\x18\x02 \x01(\r\",\n\x0bPeerFailure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61viary/cashy/v1/peer.proto\x12\x0f\x61viary.cashy.v1\"y\n\tPeerHello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0f\n\x07to_host\x18\x04 \x01(\t\x12\x13\n\x0b\x62lock_bytes\x18\x05 \x01(\x04\x12\r\n\x05nonce\x18\x06 \x01(\x0c\"l\n\rPeerChallenge\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x13\n\x0b\x62lock_bytes\x18\x04 \x01(\x04\x12\r\n\x05nonce\x18\x05 \x01(\x0c\"\x18\n\tPeerProof\x12\x0b\n\x03mac\x18\x01 \x01(\x0c\"0\n\x0bPeerWelcome\x12\x0b\n\x03mac\x18\x01 \x01(\x0c\x12\x14\n\x0crequests_max\x18\x02 \x01(\r\"\xe7\x01\n\x0bPeerRefusal\x12\x33\n\x06reason\x18\x01 \x01(\x0e\x32#.aviary.cashy.v1.PeerRefusal.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\"\x91\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0b\n\x07VERSION\x10\x01\x12\x0b\n\x07\x43LUSTER\x10\x02\x12\x07\n\x03KEY\x10\x03\x12\x10\n\x0cUNKNOWN_HOST\x10\x04\x12\x0e\n\nWRONG_HOST\x10\x05\x12\x0e\n\nBLOCK_SIZE\x10\x06\x12\x0c\n\x08TOO_MANY\x10\x07\x12\x0c\n\x08PROTOCOL\x10\x08\"F\n\nPeerObject\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x0e\n\x06\x62ucket\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0b\n\x03url\x18\x04 \x01(\t\"\xd1\x01\n\x0fPeerReadRequest\x12+\n\x06object\x18\x01 \x01(\x0b\x32\x1b.aviary.cashy.v1.PeerObject\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0e\n\x06length\x18\x03 \x01(\x04\x12\x14\n\x07version\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x17\n\nsize_bytes\x18\x05 \x01(\x04H\x01\x88\x01\x01\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x06 \x01(\r\x12\x12\n\nsilence_ms\x18\x07 \x01(\rB\n\n\x08_versionB\r\n\x0b_size_bytes\"g\n\x0fPeerHeadRequest\x12+\n\x06object\x18\x01 \x01(\x0b\x32\x1b.aviary.cashy.v1.PeerObject\x12\x12\n\nrevalidate\x18\x02 \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\r\"(\n\x11PeerStatusRequest\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x01 \x01(\r\"N\n\x0bPeerChanged\x12\r\n\x05names\x18\x01 \x03(\t\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x02 \x01(\r\x12\x0f\n\x07is_over\x18\x03 \x01(\x08\x12\n\n\x02\x62y\x18\x04 \x01(\t\"Q\n\tPeerNoted\x12\x14\n\x0c\x63ounts_in_ms\x18\x01 \x01(\r\x12.\n\x08promises\x18\x02 \x03(\x0b\x32\x1c.aviary.cashy.v1.PeerPromise\",\n\x0bPeerPromise\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07left_ms\x18\x02 \x01(\r\"L\n\x10PeerLeaseRequest\x12\x13\n\x0bincarnation\x18\x01 \x01(\x06\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x03 \x01(\r\"\x88\x01\n\tPeerLease\x12\x13\n\x0bincarnation\x18\x01 \x01(\x06\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x13\n\x0b\x64uration_ms\x18\x03 \x01(\r\x12\x13\n\x0bis_complete\x18\x04 \x01(\x08\x12,\n\x07\x63hanges\x18\x05 \x03(\x0b\x32\x1b.aviary.cashy.v1.PeerChange\"7\n\nPeerChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07is_over\x18\x02 \x01(\x08\x12\n\n\x02\x62y\x18\x03 \x01(\t\"\xbe\x01\n\x08PeerMeta\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x15\n\rlast_modified\x18\x03 \x01(\x01\x12\x14\n\x0c\x63ontent_type\x18\x04 \x01(\t\x12,\n\x07headers\x18\x05 \x03(\x0b\x32\x1b.aviary.cashy.v1.PeerHeader\x12\x32\n\ruser_metadata\x18\x06 \x03(\x0b\x32\x1b.aviary.cashy.v1.PeerHeader\")\n\nPeerHeader\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"Z\n\tPeerBlock\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.aviary.cashy.v1.PeerMeta\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x14\n\x0c\x66resh_for_ms\x18\x03 \x01(\r\"O\n\x0ePeerHeadAnswer\x12\'\n\x04meta\x18\x01 \x01(\x0b\x32\x19.aviary.cashy.v1.PeerMeta\x12\x14\n\x0c\x66resh_for_ms\x18\x02 \x01(\r\",\n\x0bPeerFailure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,31 +46,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PEEROBJECT']._serialized_start=590
   _globals['_PEEROBJECT']._serialized_end=660
   _globals['_PEERREADREQUEST']._serialized_start=663
-  _globals['_PEERREADREQUEST']._serialized_end=852
-  _globals['_PEERHEADREQUEST']._serialized_start=854
-  _globals['_PEERHEADREQUEST']._serialized_end=957
-  _globals['_PEERSTATUSREQUEST']._serialized_start=959
-  _globals['_PEERSTATUSREQUEST']._serialized_end=999
-  _globals['_PEERCHANGED']._serialized_start=1001
-  _globals['_PEERCHANGED']._serialized_end=1079
-  _globals['_PEERNOTED']._serialized_start=1081
-  _globals['_PEERNOTED']._serialized_end=1162
-  _globals['_PEERPROMISE']._serialized_start=1164
-  _globals['_PEERPROMISE']._serialized_end=1208
-  _globals['_PEERLEASEREQUEST']._serialized_start=1210
-  _globals['_PEERLEASEREQUEST']._serialized_end=1286
-  _globals['_PEERLEASE']._serialized_start=1289
-  _globals['_PEERLEASE']._serialized_end=1425
-  _globals['_PEERCHANGE']._serialized_start=1427
-  _globals['_PEERCHANGE']._serialized_end=1482
-  _globals['_PEERMETA']._serialized_start=1485
-  _globals['_PEERMETA']._serialized_end=1675
-  _globals['_PEERHEADER']._serialized_start=1677
-  _globals['_PEERHEADER']._serialized_end=1718
-  _globals['_PEERBLOCK']._serialized_start=1720
-  _globals['_PEERBLOCK']._serialized_end=1810
-  _globals['_PEERHEADANSWER']._serialized_start=1812
-  _globals['_PEERHEADANSWER']._serialized_end=1891
-  _globals['_PEERFAILURE']._serialized_start=1893
-  _globals['_PEERFAILURE']._serialized_end=1937
+  _globals['_PEERREADREQUEST']._serialized_end=872
+  _globals['_PEERHEADREQUEST']._serialized_start=874
+  _globals['_PEERHEADREQUEST']._serialized_end=977
+  _globals['_PEERSTATUSREQUEST']._serialized_start=979
+  _globals['_PEERSTATUSREQUEST']._serialized_end=1019
+  _globals['_PEERCHANGED']._serialized_start=1021
+  _globals['_PEERCHANGED']._serialized_end=1099
+  _globals['_PEERNOTED']._serialized_start=1101
+  _globals['_PEERNOTED']._serialized_end=1182
+  _globals['_PEERPROMISE']._serialized_start=1184
+  _globals['_PEERPROMISE']._serialized_end=1228
+  _globals['_PEERLEASEREQUEST']._serialized_start=1230
+  _globals['_PEERLEASEREQUEST']._serialized_end=1306
+  _globals['_PEERLEASE']._serialized_start=1309
+  _globals['_PEERLEASE']._serialized_end=1445
+  _globals['_PEERCHANGE']._serialized_start=1447
+  _globals['_PEERCHANGE']._serialized_end=1502
+  _globals['_PEERMETA']._serialized_start=1505
+  _globals['_PEERMETA']._serialized_end=1695
+  _globals['_PEERHEADER']._serialized_start=1697
+  _globals['_PEERHEADER']._serialized_end=1738
+  _globals['_PEERBLOCK']._serialized_start=1740
+  _globals['_PEERBLOCK']._serialized_end=1830
+  _globals['_PEERHEADANSWER']._serialized_start=1832
+  _globals['_PEERHEADANSWER']._serialized_end=1911
+  _globals['_PEERFAILURE']._serialized_start=1913
+  _globals['_PEERFAILURE']._serialized_end=1957
 # @@protoc_insertion_point(module_scope)

@@ -92,20 +92,22 @@ class PeerObject(_message.Message):
     def __init__(self, origin: _Optional[str] = ..., bucket: _Optional[str] = ..., key: _Optional[str] = ..., url: _Optional[str] = ...) -> None: ...
 
 class PeerReadRequest(_message.Message):
-    __slots__ = ("object", "offset", "length", "version", "size_bytes", "deadline_ms")
+    __slots__ = ("object", "offset", "length", "version", "size_bytes", "deadline_ms", "silence_ms")
     OBJECT_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     LENGTH_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    SILENCE_MS_FIELD_NUMBER: _ClassVar[int]
     object: PeerObject
     offset: int
     length: int
     version: str
     size_bytes: int
     deadline_ms: int
-    def __init__(self, object: _Optional[_Union[PeerObject, _Mapping]] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., version: _Optional[str] = ..., size_bytes: _Optional[int] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
+    silence_ms: int
+    def __init__(self, object: _Optional[_Union[PeerObject, _Mapping]] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ..., version: _Optional[str] = ..., size_bytes: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., silence_ms: _Optional[int] = ...) -> None: ...
 
 class PeerHeadRequest(_message.Message):
     __slots__ = ("object", "revalidate", "deadline_ms")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cashy.notify import LISTEN_DESCRIPTORS_START, NotifyReceiver, listen_sockets, notify
+from hostkit.notify import LISTEN_DESCRIPTORS_START, NotifyReceiver, listen_sockets, notify
 
 
 @pytest.fixture
@@ -35,7 +35,9 @@ def test_notification_arrives_with_its_sender(
 
 
 def test_sender_is_the_one_the_kernel_names(receiver: NotifyReceiver) -> None:
-    program = "from cashy.notify import notify; import os; notify(READY='1', MAINPID='1'); print(os.getpid())"
+    program = (
+        "from hostkit.notify import notify; import os; notify(READY='1', MAINPID='1'); print(os.getpid())"
+    )
     environment = {**os.environ, "NOTIFY_SOCKET": str(receiver.path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
     (notification,) = receiver.receive()
@@ -77,7 +79,7 @@ def test_abstract_addresses_are_understood(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_passed_sockets_are_taken_over_once() -> None:
     program = (
-        "import os; os.environ['LISTEN_PID'] = str(os.getpid()); from cashy.notify import listen_sockets;"
+        "import os; os.environ['LISTEN_PID'] = str(os.getpid()); from hostkit.notify import listen_sockets;"
         "(s,) = listen_sockets(); print(s.getsockname()[1], s.get_inheritable(), listen_sockets(), "
         "[n for n in os.environ if n.startswith('LISTEN_')])"
     )

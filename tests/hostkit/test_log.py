@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from cashy.log import REDACTED, configure_logging, get_logger
+from hostkit.log import REDACTED, configure_logging, get_logger
 
 SECRET = "wJalrXUtnFEMI/K7MDENG"
 

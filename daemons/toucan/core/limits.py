@@ -1,0 +1,38 @@
+"""Bounds of what the engine's state holds, each with its reason.
+
+Law: constants only. They are part of what a replay must do the same way, so lowering one is a change of the journal's meaning; those that only
+processes need are in ``toucan/limits.py``.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ANSWERS_KEPT_MAX",
+    "CLIENTS_MAX",
+    "CLIENT_IDLE_NS",
+    "CLOSED_ORDERS_KEPT_MAX",
+    "OPEN_ORDERS_MAX",
+    "REQUESTS_IN_FLIGHT_MAX",
+    "SESSION_NAME_MAX",
+]
+
+#: Answers kept for each client: more than can be waiting for an answer at once, over all front ends, by far.
+ANSWERS_KEPT_MAX = 1024
+
+#: Clients (user and session) remembered; over it new sessions are refused until old ones have been idle long enough.
+CLIENTS_MAX = 10_000
+
+#: A client that has asked nothing for so long, and has no open order, may be forgotten.
+CLIENT_IDLE_NS = 7 * 24 * 3600 * 1_000_000_000
+
+#: Orders that are over and still answered from memory, and can be busted; older ones are in the journal.
+CLOSED_ORDERS_KEPT_MAX = 100_000
+
+#: Orders that may be open at once; people and their strategies have hundreds.
+OPEN_ORDERS_MAX = 100_000
+
+#: Requests to the venue that one order may have unanswered: a second replacement may follow a first, a queue of them helps nobody.
+REQUESTS_IN_FLIGHT_MAX = 4
+
+#: Characters of a session's name.
+SESSION_NAME_MAX = 64

@@ -1,0 +1,347 @@
+"""The order-entry loop: one thread that owns all order state, alone.
+
+Each turn: wait on the one semaphore; take in what venues and front ends have sent, a bounded number of each; decide and apply, one by one; make it
+durable with one sync; and only then let anybody know: followers by the log of events, clients by their answers, venues by their orders. So nobody
+ever acts on what a crash could undo.
+
+A commit that fails undoes the turn: the state is built again from the journal, requests are answered JOURNAL_UNAVAILABLE (cancels are tried again
+with the space kept back for them), and venues are asked to tell again what they told.
+
+Nothing here waits for a front end or a venue: whoever does not take what he is sent is dropped, and comes back.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from shmipc.errors import ShmError
+from toucan.core import events as ev
+from toucan.core.decide import Decider
+from toucan.core.outcomes import Refusal, Refused
+from toucan.core.reconcile import Phase, VenueSession, message_of
+from toucan.core.records import encode
+from toucan.core.requests import Reply, Request
+from toucan.core.state import EngineState
+from toucan.core.timers import Timers
+from toucan.core.venue_messages import Book, FromVenue, Quote, Report, ResumeEnd, ToVenue, Welcome
+from toucan.engine.batch import Batch, is_urgent
+from toucan.engine.clock import EngineClock
+from toucan.engine.figures import Figures
+from toucan.engine.front_door import Front, FrontJoined, FrontLeft
+from toucan.engine.handshake import EVENT_HEAD, encode_market
+from toucan.engine.shared import SharedLog
+from toucan.journal.errors import JournalError
+from toucan.limits import BATCH_ITEMS_MAX, FRONT_BACKLOG_MAX, INBOX_ITEMS_MAX, TICK_S
+from toucan.venue.events import Connected, Disconnected
+
+__all__ = ["EngineLoop", "FromVenueLink", "JournalWriter", "VenuePort"]
+
+_log = structlog.get_logger(__name__)
+_encode_reply = msgspec.msgpack.Encoder().encode
+_requests = msgspec.msgpack.Decoder(Request)
+_TICK_NS = int(TICK_S * 1e9)
+
+
+class JournalWriter(Protocol):
+    """What the loop needs of :class:`toucan.journal.writer.Journal`."""
+
+    committed_seq: int
+
+    def append(self, first_seq: int, count: int, at_ns: int, payload: bytes) -> None:
+        """Stages a record."""
+
+    def commit(self, *, is_urgent: bool = False) -> None:
+        """Makes what is staged durable, or raises and keeps nothing of it."""
+
+
+class VenuePort(Protocol):
+    """What the loop needs of a way to a venue (:mod:`toucan.venue.link`)."""
+
+    def send(self, messages: list[ToVenue]) -> bool:
+        """Sends without waiting; False: it is not connected, or too much is waiting."""
+
+    def resume_from(self, life: str, venue_seq: int) -> None:
+        """What the next connection begins with."""
+
+    def reconnect(self) -> None:
+        """Drops the connection and makes a new one."""
+
+
+class FromVenueLink(msgspec.Struct, frozen=True):
+    """What a venue's link has delivered."""
+
+    venue: str
+    messages: tuple[FromVenue | Connected | Disconnected, ...]
+
+
+_Item = FrontJoined | FrontLeft | FromVenueLink
+
+
+class EngineLoop:
+    """Everything that happens in the loop's thread. ``recover`` builds the state from the journal again."""
+
+    def __init__(
+        self,
+        state: EngineState,
+        decider: Decider,
+        sessions: Mapping[str, VenueSession],
+        links: Mapping[str, VenuePort],
+        journal: JournalWriter,
+        event_log: SharedLog,
+        market_log: SharedLog,
+        clock: EngineClock,
+        recover: Callable[[], EngineState],
+        drop_front: Callable[[int], None],
+    ) -> None:
+        self.state = state
+        self.figures = Figures()
+        self._decider = decider
+        self._timers = Timers(decider)
+        self._sessions = sessions
+        self._links = links
+        self._journal = journal
+        self._event_log = event_log
+        self._market_log = market_log
+        self._clock = clock
+        self._recover = recover
+        self._drop_front = drop_front
+        self._inbox: collections.deque[_Item] = collections.deque()
+        self._fronts: dict[int, Front] = {}
+        self._quotes: dict[str, Quote] = {}
+        self._market: list[Quote | Book] = []
+        self._next_tick_ns = 0
+
+    def deliver(self, item: _Item) -> bool:
+        """Hands something to the loop, from any thread; ring the doorbell after it. False: too much is waiting, it was not taken."""
+        if isinstance(item, FromVenueLink) and len(self._inbox) >= INBOX_ITEMS_MAX:
+            return False
+        self._inbox.append(item)
+        return True
+
+    def turn(self) -> bool:
+        """One turn; True: more may be waiting, so do not wait for the doorbell before the next."""
+        batch = Batch()
+        has_more = self._take_inbox(batch)
+        has_more |= self._take_requests(batch)
+        now_ns = self._clock.now_ns()
+        if now_ns >= self._next_tick_ns:
+            self._next_tick_ns = now_ns + _TICK_NS
+            self._apply(batch, self._timers.tick(now_ns), now_ns)
+        self._commit(batch)
+        self._publish_market()
+        self.figures.turn(len(batch.records))
+        return has_more
+
+    # ------------------------------------------------------------ taking in
+
+    def _take_inbox(self, batch: Batch) -> bool:
+        for _ in range(BATCH_ITEMS_MAX):
+            try:
+                item = self._inbox.popleft()
+            except IndexError:
+                return False
+            if isinstance(item, FromVenueLink):
+                for message in item.messages:
+                    self._take_venue_message(batch, item.venue, message)
+            elif isinstance(item, FrontJoined):
+                self._fronts[item.front.number] = item.front
+                self.figures.fronts = len(self._fronts)
+            else:
+                self._forget_front(item.number)
+        return True
+
+    def _forget_front(self, number: int) -> None:
+        front = self._fronts.pop(number, None)
+        if front is not None:
+            front.channel.close()
+            self.figures.fronts = len(self._fronts)
+
+    def _take_venue_message(
+        self, batch: Batch, venue: str, message: FromVenue | Connected | Disconnected
+    ) -> None:
+        session = self._sessions[venue]
+        if isinstance(message, Quote):
+            self._quotes[message.symbol] = message
+            self._decider.quote(message)
+            self._market.append(message)
+            return
+        if isinstance(message, Book):
+            self._market.append(message)
+            return
+        events: list[ev.Event] = []
+        answers: list[ToVenue] = []
+        if isinstance(message, Report):
+            events, answers = session.report(message)
+            self.figures.reports += 1
+        elif isinstance(message, ResumeEnd):
+            events, answers = session.resume_end(message)
+        elif isinstance(message, Welcome):
+            events = session.welcome(message)
+        elif isinstance(message, Connected):
+            session.connected()
+            _log.info("venue connected", venue=venue)
+        else:
+            events = session.disconnected(message.reason)
+            _log.warning("venue disconnected", venue=venue, reason=message.reason)
+        self._apply(batch, events, self._clock.now_ns())
+        for answer in answers:
+            batch.send(venue, answer)
+
+    def _take_requests(self, batch: Batch) -> bool:
+        has_more = False
+        for front in [*self._fronts.values()]:
+            try:
+                messages = front.channel.receive(BATCH_ITEMS_MAX)
+                requests = [_requests.decode(message) for message in messages]
+            except (ShmError, msgspec.MsgspecError) as error:
+                _log.error(
+                    "front end dropped: it sent what is no request", front=front.name, error=str(error)
+                )
+                self._drop(front)
+                continue
+            has_more |= len(messages) == BATCH_ITEMS_MAX
+            for request in requests:
+                batch.requests.append((front.number, request))
+                self._take_request(batch, front.number, request)
+        return has_more
+
+    def _take_request(self, batch: Batch, front: int, request: Request) -> None:
+        now_ns = self._clock.now_ns()
+        events, outcome = self._decider.request(request, now_ns, self._clock.monotonic_ns())
+        self._apply(batch, events, now_ns)
+        batch.replies.append((front, Reply(request.tag, self.state.seq, outcome)))
+        self.figures.requests += 1
+
+    def _apply(self, batch: Batch, events: list[ev.Event], now_ns: int) -> None:
+        """Applies events and what follows from them by itself."""
+        while events:
+            first_seq = self.state.seq + 1
+            following: list[ev.Event] = []
+            for event in events:
+                change = self.state.apply(self.state.seq + 1, now_ns, event)
+                message = message_of(event, self.state)
+                # What cannot be sent now is settled when the venue is back (toucan.core.reconcile).
+                if message is not None and self._sessions[message[0]].phase is Phase.READY:
+                    batch.send(*message)
+                self._timers.applied(event, change)
+                following += self._decider.following(change)
+            batch.stage(first_seq, now_ns, events)
+            events = following
+
+    # ------------------------------------------------------------ giving out
+
+    def _commit(self, batch: Batch) -> None:
+        if batch.records:
+            try:
+                self._make_durable(batch, is_urgent=False)
+            except JournalError as error:
+                self._undo(batch, error)
+                return
+        self._give_out(batch)
+
+    def _make_durable(self, batch: Batch, *, is_urgent: bool) -> None:
+        payloads = [encode(record.events) for record in batch.records]
+        for record, payload in zip(batch.records, payloads, strict=True):
+            self._journal.append(record.first_seq, len(record.events), record.at_ns, payload)
+        self._journal.commit(is_urgent=is_urgent)
+        for record, payload in zip(batch.records, payloads, strict=True):
+            head = EVENT_HEAD.pack(record.first_seq, len(record.events), record.at_ns)
+            self._event_log.writer.put(head + payload)
+        self._event_log.writer.publish()
+
+    def _give_out(self, batch: Batch) -> None:
+        encoded: dict[int, list[bytes]] = {}
+        for number, reply in batch.replies:
+            encoded.setdefault(number, []).append(_encode_reply(reply))
+        has_news = bool(batch.records or self._market)
+        for front in [*self._fronts.values()]:
+            self._send(front, encoded.get(front.number, ()), must_wake=has_news)
+        for venue, messages in batch.messages.items():
+            if not self._links[venue].send(messages):
+                self._links[venue].reconnect()
+        if batch.records:
+            for venue, link in self._links.items():
+                record = self.state.venue(venue)
+                link.resume_from(record.life, record.venue_seq)
+
+    def _send(self, front: Front, replies: Iterable[bytes], *, must_wake: bool) -> None:
+        front.backlog += replies
+        channel = front.channel
+        try:
+            sent = 0
+            while sent < len(front.backlog) and channel.send(front.backlog[sent]):
+                sent += 1
+            del front.backlog[:sent]
+            if channel.has_staged:
+                channel.flush()
+            elif must_wake:
+                channel.wake()
+            if front.backlog:
+                channel.want_room()
+        except ShmError as error:
+            _log.error("front end dropped: its ring is broken", front=front.name, error=str(error))
+            self._drop(front)
+            return
+        if len(front.backlog) > FRONT_BACKLOG_MAX:
+            _log.error("front end dropped: it does not take its answers", front=front.name)
+            self._drop(front)
+
+    def _drop(self, front: Front) -> None:
+        self.figures.fronts_dropped += 1
+        self._forget_front(front.number)
+        self._drop_front(front.number)
+
+    def _publish_market(self) -> None:
+        if not self._market:
+            return
+        for message in self._market:
+            self._market_log.writer.put(encode_market(message))
+        self._market_log.writer.publish()
+        self._market = []
+
+    # ------------------------------------------------------------ when the journal cannot be written
+
+    def _undo(self, batch: Batch, error: JournalError) -> None:
+        _log.error(
+            "the journal cannot be written; this turn is undone", error=str(error), records=len(batch.records)
+        )
+        self.figures.commits_failed += 1
+        self._rebuild()
+        urgent = Batch()
+        refused: list[tuple[int, Reply]] = []
+        sorry = Refused(Refusal.JOURNAL_UNAVAILABLE, f"nothing was executed: {error}")
+        for front, request in batch.requests:
+            if is_urgent(request):
+                self._take_request(urgent, front, request)
+                urgent.requests.append((front, request))
+            else:
+                refused.append((front, Reply(request.tag, self.state.seq, sorry)))
+        if urgent.records:
+            try:
+                self._make_durable(urgent, is_urgent=True)
+            except JournalError as second:
+                _log.error("not even cancels can be written", error=str(second))
+                self._rebuild()
+                refused += [
+                    (front, Reply(request.tag, self.state.seq, sorry)) for front, request in urgent.requests
+                ]
+                urgent = Batch()
+        urgent.replies += refused
+        self._give_out(urgent)
+
+    def _rebuild(self) -> None:
+        """The state as the journal has it; venues tell again what was lost with the turn."""
+        self.state = self._recover()
+        self._decider.rebind(self.state)
+        self._timers.rebuild()
+        for venue, session in self._sessions.items():
+            session.rebind(self.state)
+            record = self.state.venue(venue)
+            self._links[venue].resume_from(record.life, record.venue_seq)
+            if session.phase is not Phase.DOWN:
+                self._links[venue].reconnect()
