@@ -26,7 +26,7 @@ from cashy.settings import (
     parse_peer_option,
     setting_fields,
 )
-from cashy.toml_lines import key_lines, line_of
+from hostkit.toml_lines import key_lines, line_of
 
 MINIMAL_ORIGIN = '[[origin]]\nkind = "s3"\nurl = "http://127.0.0.1:1"\n'
 

@@ -19,6 +19,7 @@ from cashy.cli.stat import stat_command
 from cashy.cli.top import top_command
 from cashy.errors import CashyError
 from cashy.settings import OptionError
+from hostkit.supervisor import ChildFailed
 
 __all__ = ["EXIT_FAILURE", "EXIT_INTERRUPTED", "EXIT_USAGE", "cashy_group", "main"]
 
@@ -55,8 +56,8 @@ def _run(arguments: list[str] | None) -> int:
         return EXIT_INTERRUPTED
     except OptionError as error:
         return _fail(error.message, EXIT_USAGE)
-    except CashyError as error:
-        return _fail(error.message, EXIT_FAILURE)
+    except (CashyError, ChildFailed) as error:
+        return _fail(str(error), EXIT_FAILURE)
     except BrokenPipeError:
         # The reader of our output has had enough (`cashy get … | head`); do not complain again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

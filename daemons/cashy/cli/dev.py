@@ -14,11 +14,11 @@ import click
 
 from cashy.cli.dev_hosts import HOSTS_MAX, DevHost, plan_hosts
 from cashy.cli.options import overrides_of, settings_options
-from cashy.cli.supervisor import Supervisor
 from cashy.errors import ConfigError
+from cashy.settings import DEFAULT_SOCKET_PATH, SOCKET_PATH_BYTES_MAX, InstanceSettings, load_settings
 from hostkit.log import configure_logging, get_logger
 from hostkit.notify import NotifyReceiver
-from cashy.settings import DEFAULT_SOCKET_PATH, SOCKET_PATH_BYTES_MAX, InstanceSettings, load_settings
+from hostkit.supervisor import Supervisor
 
 __all__ = ["dev_command"]
 

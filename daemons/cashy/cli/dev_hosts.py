@@ -19,11 +19,11 @@ from typing import Any
 from cashy.cli.daemons import socket_answers
 from cashy.cli.options import command_line_of
 from cashy.cli.ports import reserved_address, shifted
-from cashy.cli.supervisor import Child
 from cashy.errors import ConfigError
-from hostkit.log import get_logger
 from cashy.setting_values import Address
 from cashy.settings import SOCKET_PATH_BYTES_MAX, Settings
+from hostkit.log import get_logger
+from hostkit.supervisor import Child
 
 __all__ = ["HOSTS_MAX", "DevHost", "plan_hosts"]
 

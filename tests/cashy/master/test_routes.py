@@ -124,10 +124,18 @@ class Sink:
         self.released += 1
 
 
+@dataclass
+class Sign:
+    """What is known of a read at a peer."""
+
+    heard_at: float
+
+
 class Peers:
     """Stands where the cluster does: these peers, in this order."""
 
     read_timeout_s = 5.0
+    read_total_s = 50.0
 
     def __init__(self, peers: Sequence[Source]) -> None:
         self._peers = peers
@@ -241,6 +249,49 @@ def test_a_cancelled_route_detaches_once_and_says_nothing(turns: int) -> None:
     assert sink.outcomes == []
     assert sink.released == sink.begun
     assert (routes.active, routes.waiting) == (0, 0)
+
+
+def test_a_route_knows_when_it_is_at_the_origin_and_when_its_source_gave_a_sign() -> None:
+    """A host may promise others only what it sees to itself; a source that gives signs is not given up as silent."""
+    home, origin = (
+        Source("b", [Script(400, OriginUnavailable("gone"))]),
+        Source("store", [Script(700)], hangs=True),
+    )
+    seen: list[bool] = []
+
+    async def story(route: Route) -> None:
+        seen.append(route.is_at_origin)
+        (read,) = home.reads
+        asked_at = route.last_sign
+        read.state = Sign(asked_at + 9.0)
+        assert route.last_sign == asked_at + 9.0
+        while not origin.reads:
+            await asyncio.sleep(0)
+        seen.append(route.is_at_origin)
+        assert asked_at <= route.last_sign < asked_at + 9.0
+        route.cancel()
+        seen.append(route.is_at_origin)
+
+    run_route([home], origin, Sink(), story)
+    assert seen == [False, True, False]
+
+
+def test_a_route_that_waits_for_a_place_at_the_origin_is_at_the_origin_and_not_started() -> None:
+    async def main() -> None:
+        origin = Source("store", [Script()], hangs=True)
+        routes = Routes({"store": cast(Origin, origin)}, None, Counters(), block_bytes=BLOCK, fills_max=1)
+        target = Target(PLACE, "bucket/key", 0, "v1", "s3://bucket/key", BLOCK)
+        first, second = (
+            Route(routes, target, Sink(), lambda error: None, is_demand=True, forward=True) for _ in range(2)
+        )
+        first.launch()
+        second.launch()
+        assert (first.is_at_origin, second.is_at_origin) == (True, True)
+        assert (first.started, second.started) == (True, False)
+        second.cancel()
+        first.cancel()
+
+    asyncio.run(main())
 
 
 scripts = st.builds(

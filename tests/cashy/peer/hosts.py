@@ -208,7 +208,8 @@ class Ask:
 
     def __init__(
         self, peer: Peer, key: str, offset: int = 0, length: int = BLOCK_BYTES, *,
-        version: str | None = None, deadline_s: float = PATIENCE_S, sink: Sink | None = None, start: bool = True,
+        version: str | None = None, deadline_s: float = PATIENCE_S, silence_s: float = PATIENCE_S, sink: Sink | None = None,
+        start: bool = True,
     ) -> None:  # fmt: skip
         self.peer = peer
         self.sink = sink or Sink()
@@ -216,6 +217,7 @@ class Ask:
         self.read = PeerRead(
             bucket="bucket", key=key, offset=offset, length=length, expected_version=version, sink=self.sink, on_done=self._done,
             origin="store", url=f"s3://bucket/{key}", deadline_s=deadline_s,
+            silence_s=silence_s,
         )  # fmt: skip
         if start:
             self.start()

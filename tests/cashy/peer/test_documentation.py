@@ -18,6 +18,7 @@ from cashy.core.peer_frames import (
     checksum,
 )
 from cashy.core.peer_wire import FrameWriter
+from cashy.limits import PEER_READ_ROUNDS
 from cashy.peer import limits
 
 PAGE = (Path(__file__).parents[3] / "docs" / "peer-protocol.md").read_text(encoding="utf-8")
@@ -89,6 +90,7 @@ def test_numbers_in_the_text() -> None:
         f"PING after {limits.PING_S:g} s",
         f"after {limits.IDLE_PING_S:g} s otherwise",
         f"for {limits.DEAD_AFTER_S:g} s after that",
+        f"must be complete within {limits.FRAME_S_MAX:g} s",
         f"longer than {limits.GREETING_S_MAX:g} s",
         f"sends nothing for {limits.CLIENT_SILENT_S_MAX:g} s",
         f"waits for it for {limits.RECEIVER_STALLED_S_MAX:g} s",
@@ -99,5 +101,8 @@ def test_numbers_in_the_text() -> None:
         f"does not read | {limits.CONTROL_QUEUE_BYTES_MAX >> 10} KiB |",
     ):
         assert phrase in PAGE, phrase
+    assert (limits.SIGNS_PER_SILENCE, PEER_READ_ROUNDS) == (4, 10)
+    assert "four times within the silence" in PAGE
+    assert "ten times what the slowest" in PAGE
     assert limits.DEADLINE_GRACE_S == 1.0
     assert "gives up a second later" in PAGE

@@ -38,10 +38,12 @@ from .hosts import (
 DATA = pattern(5, 4 * DATA_BYTES_MAX)
 
 
-def read_payload(key: str = "o", offset: int = 0, length: int = 1000, deadline_ms: int = 60_000) -> bytes:
+def read_payload(
+    key: str = "o", offset: int = 0, length: int = 1000, deadline_ms: int = 60_000, silence_ms: int = 60_000
+) -> bytes:
     where = PeerObject(origin="store", bucket="bucket", key=key)
     return PeerReadRequest(
-        object=where, offset=offset, length=length, deadline_ms=deadline_ms
+        object=where, offset=offset, length=length, deadline_ms=deadline_ms, silence_ms=silence_ms
     ).SerializeToString()
 
 

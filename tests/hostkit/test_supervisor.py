@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import structlog
 
-from cashy.cli import supervisor as module
-from cashy.cli.supervisor import Child, ChildFailed, Supervisor
-from cashy.notify import NotifyReceiver
+from hostkit import supervisor as module
+from hostkit.notify import NotifyReceiver
+from hostkit.supervisor import Child, ChildFailed, Supervisor
 
-READY = "from cashy.notify import notify; notify(READY='1', X_CASHY_S3='127.0.0.1:7');"
+READY = "from hostkit.notify import notify; notify(READY='1', X_CASHY_S3='127.0.0.1:7');"
 SLEEP = "import time; time.sleep(60)"
 
 
@@ -165,9 +165,9 @@ def test_children_do_not_outlive_a_killed_supervisor(tmp_path: Path) -> None:
     program = f"""
 import os, sys
 from pathlib import Path
-from cashy.cli.supervisor import Child, Supervisor
-from cashy.log import configure_logging, get_logger
-from cashy.notify import NotifyReceiver
+from hostkit.supervisor import Child, Supervisor
+from hostkit.log import configure_logging, get_logger
+from hostkit.notify import NotifyReceiver
 folder = Path(sys.argv[1])
 environment = dict(os.environ, NOTIFY_SOCKET=str(folder / "notify"))
 configure_logging("error", "json")

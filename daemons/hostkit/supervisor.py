@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
-from cashy.errors import CashyError
 from hostkit.notify import NotifyReceiver
 
 __all__ = ["Child", "ChildFailed", "Supervisor"]
@@ -39,7 +38,7 @@ RESTARTS_MAX, RESTARTS_WINDOW_S = 5, 60.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class ChildFailed(CashyError):
+class ChildFailed(Exception):
     """A child process did not start, or fell too often."""
 
 
