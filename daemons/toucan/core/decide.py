@@ -85,8 +85,16 @@ class Decider:
         return [
             cancel_event(order, ev.ENGINE, "reduce-only")
             for order in orders
-            if order.is_open and not order.is_asked_to_cancel()
+            if order.may_execute and not order.is_asked_to_cancel() and not self.is_frozen(order)
         ]
+
+    def is_frozen(self, order: Order, besides: str = "") -> bool:
+        """Whether nothing passes for an order, cancels neither; how the node ``besides`` is set does not count."""
+        risk, account, trader = self.state.risk, order.terms.account, order.owner.user
+        if not besides:
+            return risk.level(account, trader) is TradingLevel.FREEZE
+        others = (node for node in risk.tree.path(account, trader) if node != besides)
+        return any(risk.controls.control(node).effective is TradingLevel.FREEZE for node in others)
 
     def request(self, request: rq.Request, now_ns: int, monotonic_ns: int) -> Decision:
         """What a request leads to. ``now_ns``: wall clock, ns since the epoch; ``monotonic_ns``: the clock of the request's deadline."""
@@ -128,17 +136,10 @@ class Decider:
 
     def _submit(self, client: Client, body: rq.Submit, now_ns: int) -> Decision:
         terms, state = body.terms, self.state
-        refusal = self._senseless(terms, now_ns)
+        refusal = self._unsendable(terms, now_ns)
         if refusal is not None:
             return refusal
-        if len(state.live) >= OPEN_ORDERS_MAX:
-            return _refused(Refusal.TOO_MANY_ORDERS, f"{OPEN_ORDERS_MAX} orders are open; cancel some")
         instrument = self.instruments[terms.symbol]
-        venue = state.venue(instrument.venue)
-        if not venue.is_ready:
-            return _refused(
-                Refusal.VENUE_NOT_READY, f"venue {instrument.venue} takes no orders now: {venue.why}"
-            )
         denial = state.risk.deny_new(
             terms,
             client.user,
@@ -160,6 +161,18 @@ class Decider:
             self._expiry(terms, now_ns),
         )
         return [accepted], Accepted(order_id)
+
+    def _unsendable(self, terms: OrderTerms, now_ns: int) -> Decision | None:
+        refusal = self._senseless(terms, now_ns)
+        if refusal is not None:
+            return refusal
+        if len(self.state.live) >= OPEN_ORDERS_MAX:
+            return _refused(Refusal.TOO_MANY_ORDERS, f"{OPEN_ORDERS_MAX} orders are open; cancel some")
+        name = self.instruments[terms.symbol].venue
+        venue = self.state.venue(name)
+        if not venue.is_ready:
+            return _refused(Refusal.VENUE_NOT_READY, f"venue {name} takes no orders now: {venue.why}")
+        return None
 
     def _senseless(self, terms: OrderTerms, now_ns: int) -> Decision | None:
         instrument = self.instruments.get(terms.symbol)
@@ -199,7 +212,7 @@ class Decider:
         if refusal is not None:
             return refusal
         assert order is not None
-        if not order.is_open:
+        if not order.may_execute:
             return _refused(
                 Refusal.ORDER_CLOSED,
                 f"order {order.order_id} is {order.status.name}: nothing is left to cancel",
@@ -209,17 +222,12 @@ class Decider:
     def _untouchable(self, order: Order | None, order_id: int) -> Decision | None:
         if order is None:
             return _refused(Refusal.UNKNOWN_ORDER, f"there is no order {order_id}")
-        if self.state.risk.level(order.terms.account, order.owner.user) is TradingLevel.FREEZE:
+        if self.is_frozen(order):
             return _refused(
                 Refusal.FROZEN, f"account {order.terms.account} is frozen: nothing passes, cancels neither"
             )
         if order.is_asked_to_cancel():
             return _refused(Refusal.CANCEL_IN_FLIGHT, f"order {order.order_id} is being cancelled already")
-        if len(order.requests) >= REQUESTS_IN_FLIGHT_MAX:
-            return _refused(
-                Refusal.TOO_MANY_IN_FLIGHT,
-                f"{len(order.requests)} requests for order {order.order_id} are unanswered; wait for its venue",
-            )
         return None
 
     def _replace(self, client: Client, body: rq.Replace, now_ns: int) -> Decision:
@@ -257,6 +265,11 @@ class Decider:
             return _refused(
                 Refusal.ORDER_CLOSED, f"order {order.order_id} is {order.status.name}: it cannot be replaced"
             )
+        if len(order.requests) >= REQUESTS_IN_FLIGHT_MAX:
+            return _refused(
+                Refusal.TOO_MANY_IN_FLIGHT,
+                f"{len(order.requests)} requests for order {order.order_id} are unanswered; wait for its venue, or cancel it",
+            )
         if terms == base:
             return _refused(Refusal.NOTHING_CHANGES, f"order {order.order_id} is already as asked")
         problem = self._senseless(terms, now_ns)
@@ -280,15 +293,14 @@ class Decider:
         )
 
     def _cancel_all(
-        self, orders: Iterable[Order], by: Client, why: str
+        self, orders: Iterable[Order], by: Client, why: str, besides: str = ""
     ) -> tuple[list[ev.Event], MassCanceled]:
         events: list[ev.Event] = []
         skipped = 0
         for order in orders:
-            if not order.is_open:
+            if not order.may_execute:
                 continue
-            is_frozen = self.state.risk.level(order.terms.account, order.owner.user) is TradingLevel.FREEZE
-            if order.is_asked_to_cancel() or is_frozen:
+            if order.is_asked_to_cancel() or self.is_frozen(order, besides):
                 skipped += 1
             else:
                 events.append(cancel_event(order, by, why))
@@ -297,7 +309,7 @@ class Decider:
 
     def _preview(self, client: Client, body: rq.Preview, now_ns: int) -> Decision:
         terms = body.terms
-        refusal = self._senseless(terms, now_ns)
+        refusal = self._unsendable(terms, now_ns)
         if refusal is not None:
             return refusal
         instrument, quote, state = self.instruments[terms.symbol], self._quote(terms.symbol), self.state
@@ -337,7 +349,8 @@ class Decider:
                 for order in self.state.live_orders()
                 if risk.is_below(order.terms.account, order.owner.user, body.node)
             )
-            cancels, outcome = self._cancel_all(below, client, "kill switch")
+            # Its own level is another one from now on.
+            cancels, outcome = self._cancel_all(below, client, "kill switch", besides=body.node)
             events += cancels
         return events, outcome
 

@@ -7,7 +7,7 @@ not lie on an instrument's grid is an error, never rounded. Time zones are data 
 from __future__ import annotations
 
 import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,6 +17,11 @@ __all__ = ["NUMBER_MAX", "Instrument", "NotOnGrid", "Session"]
 #: No price and no quantity is larger: a product of two fits 126 bits, and JSON and SQLite carry each exactly.
 NUMBER_MAX = 2**53 - 1
 _NS = 1_000_000_000
+_MIDNIGHT = datetime.time(0, 0)
+#: More digits than a sum of products of a price, a quantity and a multiplier has.
+_WIDE = Context(prec=80)
+#: What would have to be rounded is an error, and so is what is too large or too small to be anything (``1e999999999``).
+_EXACT = Context(prec=80, Emax=80, Emin=-80, traps=[Inexact, InvalidOperation, Overflow])
 
 
 class NotOnGrid(ValueError):
@@ -35,47 +40,43 @@ class Session(msgspec.Struct, frozen=True):
 
     def ends_after_ns(self, now_ns: int) -> int:
         """When the session that is on, or else the next one, closes; ns since the epoch, later than ``now_ns``."""
+        return self._next(now_ns)[1]
+
+    def trade_date(self, now_ns: int) -> datetime.date:
+        """The day to which a trade at ``now_ns`` belongs: that of the close that comes next."""
+        return self._next(now_ns)[0]
+
+    def is_open(self, now_ns: int) -> bool:
+        """Whether a session is on. Points in time are compared, since on some days a wall clock shows an hour twice, or never."""
+        day, _ = self._next(now_ns)
+        return self._open_ns(day, ZoneInfo(self.zone)) <= now_ns
+
+    def _next(self, now_ns: int) -> tuple[datetime.date, int]:
+        """The day whose session is on or comes next, and when it closes."""
         zone = ZoneInfo(self.zone)
         day = datetime.datetime.fromtimestamp(now_ns // _NS, zone).date() - datetime.timedelta(days=1)
         for _ in range(400):
             if day.weekday() in self.weekdays and day not in self.holidays:
                 end = self._close_ns(day, zone)
                 if end > now_ns:
-                    return end
+                    return day, end
             day += datetime.timedelta(days=1)
         raise ValueError("this calendar has no trading day within a year")
 
-    def trade_date(self, now_ns: int) -> datetime.date:
-        """The day to which a trade at ``now_ns`` belongs: that of the close that comes next."""
-        zone = ZoneInfo(self.zone)
-        end = datetime.datetime.fromtimestamp(self.ends_after_ns(now_ns) // _NS - 1, zone)
-        return end.date()
-
-    def is_open(self, now_ns: int) -> bool:
-        """Whether a session is on."""
-        zone = ZoneInfo(self.zone)
-        now = datetime.datetime.fromtimestamp(now_ns / _NS, zone)
-        if self.open == self.close:
-            return (self._day_of(now)).weekday() in self.weekdays and self._day_of(now) not in self.holidays
-        if self.open < self.close:
-            day = now.date()
-            return self._trades_on(day) and self.open <= now.time() < self.close
-        # Over midnight: named after the day on which it closes.
-        if now.time() < self.close:
-            return self._trades_on(now.date())
-        return now.time() >= self.open and self._trades_on(now.date() + datetime.timedelta(days=1))
-
-    def _trades_on(self, day: datetime.date) -> bool:
-        return day.weekday() in self.weekdays and day not in self.holidays
-
-    def _day_of(self, now: datetime.datetime) -> datetime.date:
-        is_next = self.close != datetime.time(0, 0) and now.time() >= self.close
-        return now.date() + datetime.timedelta(days=1) if is_next else now.date()
-
     def _close_ns(self, day: datetime.date, zone: ZoneInfo) -> int:
         # Midnight closes the day that it ends.
-        date = day + datetime.timedelta(days=1) if self.close == datetime.time(0, 0) else day
-        return int(datetime.datetime.combine(date, self.close, zone).timestamp()) * _NS
+        date = day + datetime.timedelta(days=1) if self.close == _MIDNIGHT else day
+        return _instant_ns(date, self.close, zone)
+
+    def _open_ns(self, day: datetime.date, zone: ZoneInfo) -> int:
+        # A session over midnight, or around the clock, is named after the day on which it closes.
+        is_before = self.close != _MIDNIGHT and self.open >= self.close
+        date = day - datetime.timedelta(days=1) if is_before else day
+        return _instant_ns(date, self.open, zone)
+
+
+def _instant_ns(date: datetime.date, time: datetime.time, zone: ZoneInfo) -> int:
+    return int(datetime.datetime.combine(date, time, zone).timestamp()) * _NS
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -112,17 +113,18 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def money(self, notional: int) -> Decimal:
         """A product of price and quantity (or a sum of such) in the currency, exactly."""
-        return Decimal(notional * self.multiplier).scaleb(-self.price_decimals - self.quantity_decimals)
+        return Decimal(notional * self.multiplier).scaleb(
+            -self.price_decimals - self.quantity_decimals, _WIDE
+        )
 
 
 def _scaled(text: str | Decimal, decimals: int, step: int, what: str, name: str) -> int:
     try:
-        number = Decimal(text)
-        scaled = number.scaleb(decimals)
+        scaled = Decimal(text).scaleb(decimals, _EXACT)
         whole = int(scaled)
-    except (InvalidOperation, ValueError, OverflowError):
+    except (ArithmeticError, ValueError):
         raise NotOnGrid(f"{what} {str(text)[:40]!r} is not a number that can be traded") from None
-    if abs(scaled) > NUMBER_MAX:
+    if abs(whole) > NUMBER_MAX:
         raise NotOnGrid(f"{what} {str(text)[:40]} is too large")
     if whole != scaled or whole % step:
         grid = f"{Decimal(step).scaleb(-decimals):f}"

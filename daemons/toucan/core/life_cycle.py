@@ -37,8 +37,6 @@ TRANSITIONS: dict[OrderState, dict[ExecType, OrderState]] = {
         ExecType.NEW: _W,
         ExecType.REJECTED: _R,
         ExecType.TRADE: _W,
-        ExecType.TRADE_CANCEL: _N,
-        ExecType.TRADE_CORRECT: _N,
         ExecType.CANCELED: _C,
         ExecType.EXPIRED: _E,
         ExecType.DONE_FOR_DAY: _W,
@@ -81,6 +79,8 @@ TRANSITIONS: dict[OrderState, dict[ExecType, OrderState]] = {
     },
     _R: {
         ExecType.TRADE: _W,
+        ExecType.TRADE_CANCEL: _R,
+        ExecType.TRADE_CORRECT: _R,
         ExecType.CANCEL_REJECT: _R,
         ExecType.ORDER_STATUS: _R,
     },
@@ -93,7 +93,18 @@ TRANSITIONS: dict[OrderState, dict[ExecType, OrderState]] = {
     },
 }
 
+#: FIX 37 in an answer about an order that the venue does not know.
+_NO_ORDER_ID = "NONE"
 _EXECUTIONS = (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
+#: Reports that would change something once more if they were taken in twice.
+_ONCE = (
+    *_EXECUTIONS,
+    ExecType.REPLACED,
+    ExecType.RESTATED,
+    ExecType.DONE_FOR_DAY,
+    ExecType.STOPPED,
+    ExecType.SUSPENDED,
+)
 _ENDS = (_C, _R, _E)
 #: Reports of an order's status that say no more than that the venue has it.
 _KNOWN_AT_VENUE = (
@@ -142,8 +153,8 @@ def kind_of(order: Order, report: Report) -> ExecType:
 
 
 def is_repeated(order: Order, report: Report) -> bool:
-    """Whether this execution was taken in before: venues may tell everything twice (FIX PossDup, PossResend)."""
-    return report.kind in _EXECUTIONS and report.exec_id in order.exec_ids
+    """Whether this was taken in before: venues may tell everything twice (FIX PossDup, PossResend)."""
+    return report.kind in _ONCE and report.exec_id in order.exec_ids
 
 
 def anomaly(order: Order, report: Report) -> tuple[Anomaly, str] | None:
@@ -185,11 +196,17 @@ def _over_fill(order: Order, report: Report, kind: ExecType) -> tuple[Anomaly, s
 
 def _restatement_anomaly(order: Order, report: Report) -> tuple[Anomaly, str] | None:
     cum = order.cum_quantity if report.cum_quantity is None else report.cum_quantity
-    if report.quantity is not None and (report.quantity <= 0 or report.quantity < cum):
+    quantity = order.terms.quantity if report.quantity is None else report.quantity
+    # A split scales what is filled; to nothing it cannot, only a bust can.
+    is_undone = cum < 0 or (cum == 0 and order.cum_quantity > 0)
+    if is_undone or quantity <= 0 or quantity < cum:
         return (
             Anomaly.MALFORMED,
-            f"RESTATED to quantity {report.quantity} of order {order.order_id}, {cum} of it filled",
+            f"RESTATED to quantity {quantity} of order {order.order_id}, {cum} of it filled",
         )
+    for price in (report.price, report.stop_price):
+        if price is not None and price <= 0:
+            return Anomaly.MALFORMED, f"RESTATED to price {price} of order {order.order_id}"
     return None
 
 
@@ -197,10 +214,12 @@ def apply_report(order: Order, report: Report) -> Effect | None:
     """Takes in a report for which :func:`anomaly` is None; gives what it does to positions."""
     kind = kind_of(order, report)
     order.state = TRANSITIONS[order.state][kind]
-    if report.venue_order_id:
+    if report.venue_order_id not in ("", _NO_ORDER_ID):
         order.venue_order_id = report.venue_order_id
     if order.state is not _N:
         _forget(order, RequestKind.NEW)
+    if kind in _ONCE and report.exec_id:
+        order.exec_ids[report.exec_id] = True
     effect = _apply_execution(order, report, kind) if kind in _EXECUTIONS else None
     _CHANGES.get(kind, _nothing)(order, report)
     if report.reason or report.text:
@@ -311,7 +330,6 @@ _CHANGES = {
 
 
 def _apply_execution(order: Order, report: Report, kind: ExecType) -> Effect:
-    order.exec_ids[report.exec_id] = True
     if kind is ExecType.TRADE:
         key, old = report.exec_id, Execution(0, 0, report.at_ns)
     else:

@@ -11,6 +11,7 @@ __all__ = [
     "CLIENTS_MAX",
     "CLIENT_IDLE_NS",
     "CLOSED_ORDERS_KEPT_MAX",
+    "EXTERNAL_ID_KEPT",
     "OPEN_ORDERS_MAX",
     "REQUESTS_IN_FLIGHT_MAX",
     "SESSION_NAME_MAX",
@@ -27,6 +28,9 @@ CLIENT_IDLE_NS = 7 * 24 * 3600 * 1_000_000_000
 
 #: Orders that are over and still answered from memory, and can be busted; older ones are in the journal.
 CLOSED_ORDERS_KEPT_MAX = 100_000
+
+#: Characters of a ClOrdID that somebody else has made which are kept in those that follow it: venues bound their length.
+EXTERNAL_ID_KEPT = 32
 
 #: Orders that may be open at once; people and their strategies have hundreds.
 OPEN_ORDERS_MAX = 100_000

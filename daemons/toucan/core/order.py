@@ -93,7 +93,7 @@ class Order(msgspec.Struct):
     executions: dict[str, Execution] = msgspec.field(default_factory=dict)
     #: A correction's exec_id and that of the trade it corrects: the next correction may name either.
     corrections: dict[str, str] = msgspec.field(default_factory=dict)
-    #: Trades, busts and corrections that were taken in: told again, they are no news. A dict for its order, which equal histories share.
+    #: Reports that were taken in and must not count twice: told again, they are no news. A dict for its order, which equal histories share.
     exec_ids: dict[str, bool] = msgspec.field(default_factory=dict)
     cum_quantity: int = 0
     #: Sum of price times quantity of what was executed.
@@ -132,6 +132,11 @@ class Order(msgspec.Struct):
         if self.state not in _LIVE or (self.is_done_for_day and self.terms.time_in_force is TimeInForce.DAY):
             return 0
         return self.remaining_quantity
+
+    @property
+    def may_execute(self) -> bool:
+        """Whether something may still be executed at worst: a filled order too, while a replacement that makes it larger is in flight."""
+        return self.worst_terms[0] > 0
 
     @property
     def worst_terms(self) -> tuple[int, int | None, int | None]:

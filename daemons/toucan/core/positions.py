@@ -126,29 +126,29 @@ class _Sums:
 
     def add(self, signed: int, price: int, is_volume: bool) -> None:
         """Takes an execution; ``signed`` is its quantity, negative for a sale, 0 if it was busted."""
-        if is_volume:
-            if signed > 0:
-                self.bought += signed
-            else:
-                self.sold -= signed
-        self._move(signed, price)
+        self._move_cost(signed, price)
+        self.count(signed, price, is_volume)
 
-    def take_back(self, signed: int, price: int, is_volume: bool) -> None:
+    def take_back(self, signed: int, price: int) -> None:
         """Undoes an execution somewhere before: exact but for the cost, which is that of the opposite execution now."""
+        self._move_cost(-signed, price)
+        self.count(signed, price, is_volume=True, sign=-1)
+
+    def count(self, signed: int, price: int, is_volume: bool, sign: int = 1) -> None:
+        """All but the cost, which alone depends on what came before and after; with ``sign`` -1 the execution is taken back."""
         if is_volume:
             if signed > 0:
-                self.bought -= signed
+                self.bought += sign * signed
             else:
-                self.sold += signed
-        self._move(-signed, price)
+                self.sold -= sign * signed
+        self.quantity += sign * signed
+        self.cash -= sign * signed * price
 
-    def _move(self, signed: int, price: int) -> None:
+    def _move_cost(self, signed: int, price: int) -> None:
         held = self.quantity
-        amount = signed * price
-        self.cash -= amount
-        self.quantity = left = held + signed
+        left = held + signed
         if held * signed >= 0:
-            self.cost += amount * self.denominator
+            self.cost += signed * price * self.denominator
         elif left * held > 0:
             self._reduce(abs(left), abs(held))
         else:  # through zero: the rest is new, and nothing before it matters any more
@@ -191,10 +191,11 @@ class _Book:
     """The executions of one account (or of a trader in it) in one symbol, oldest first, in columns; and their sums.
 
     An adjustment is an execution without an id. ``checkpoints[i]`` are the sums before execution ``i * CHECKPOINT_EXECUTIONS``, so the first one is
-    the base; those behind it are a cache, which a loaded book does not have yet.
+    the base; those behind it are a cache, which a loaded book does not have yet. After a change of an old execution only the cost of ``sums`` is
+    wrong, from ``changed`` on; it is recomputed when somebody asks, so that a hundred busts in a row cost one recomputation.
     """
 
-    __slots__ = ("checkpoints", "ids", "prices", "signed", "sums", "updated_ns")
+    __slots__ = ("changed", "checkpoints", "ids", "prices", "signed", "sums", "updated_ns")
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -202,20 +203,23 @@ class _Book:
         self.prices: list[int] = []
         self.sums = _Sums()
         self.checkpoints = [_Sums()]
+        #: The first execution that has changed since the cost was computed.
+        self.changed: int | None = None
         self.updated_ns = 0
 
     def append(self, exec_id: str, signed: int, price: int) -> None:
         """Takes an execution."""
-        count = len(self.ids)
-        if count == EXECUTIONS_MAX:
+        if len(self.ids) == EXECUTIONS_MAX:
             self._fold()
-            count -= FOLD_EXECUTIONS
-        if count == len(self.checkpoints) * CHECKPOINT_EXECUTIONS:
-            self.checkpoints.append(self.sums.copy())
+        if self.changed is not None:
+            self.sums.count(signed, price, exec_id != "")
+        else:
+            if len(self.ids) == len(self.checkpoints) * CHECKPOINT_EXECUTIONS:
+                self.checkpoints.append(self.sums.copy())
+            self.sums.add(signed, price, exec_id != "")
         self.ids.append(exec_id)
         self.signed.append(signed)
         self.prices.append(price)
-        self.sums.add(signed, price, exec_id != "")
 
     def change(self, exec_id: str, old: tuple[int, int], new: tuple[int, int]) -> None:
         """Replaces an execution's signed quantity and price. ``old`` are those that it had.
@@ -223,18 +227,27 @@ class _Book:
         If the book does not have it like that (it is folded away, or its order's numbers were changed by a split of the shares), the base is
         corrected instead.
         """
+        self.sums.count(*old, is_volume=True, sign=-1)
+        self.sums.count(*new, is_volume=True)
         index = self.ids.index(exec_id) if exec_id in self.ids else -1
         if index >= 0 and (self.signed[index], self.prices[index]) == old:
             self.signed[index], self.prices[index] = new
-            self._recompute(index)
-            return
-        base = self.checkpoints[0]
-        base.take_back(*old, is_volume=True)
-        base.add(*new, is_volume=True)
-        base.is_approximate = base.quantity != 0
-        self._recompute(0)
+        else:
+            base, index = self.checkpoints[0], 0
+            base.take_back(*old)
+            base.add(*new, is_volume=True)
+            base.is_approximate = base.quantity != 0
+            del self.checkpoints[1:]
+        self.changed = index if self.changed is None else min(index, self.changed)
+
+    def settle(self) -> None:
+        """Brings the cost up to date."""
+        if self.changed is not None:
+            self._recompute(self.changed)
+            self.changed = None
 
     def _fold(self) -> None:
+        self.settle()
         folded = FOLD_EXECUTIONS // CHECKPOINT_EXECUTIONS
         if len(self.checkpoints) <= folded:
             self._recompute(0)
@@ -242,7 +255,7 @@ class _Book:
         del self.ids[:FOLD_EXECUTIONS], self.signed[:FOLD_EXECUTIONS], self.prices[:FOLD_EXECUTIONS]
 
     def _recompute(self, index: int) -> None:
-        """Brings the sums up to date after execution ``index`` has changed."""
+        """Makes the sums anew from the last checkpoint that execution ``index`` is not in."""
         first = min(index // CHECKPOINT_EXECUTIONS, len(self.checkpoints) - 1)
         del self.checkpoints[first + 1 :]
         sums = self.checkpoints[first].copy()
@@ -254,6 +267,7 @@ class _Book:
 
     def position(self, account: str, trader: str | None, symbol: str) -> Position:
         """How it stands."""
+        self.settle()
         sums = self.sums
         cost = _divided(sums.cost, sums.denominator)
         held = sums.quantity
@@ -273,6 +287,7 @@ class _Book:
 
     def dump(self) -> list[Any]:
         """Builtins: the columns, the sums before the first and after the last execution."""
+        self.settle()
         columns = [list(self.ids), list(self.signed), list(self.prices)]
         return [*columns, self.checkpoints[0].dump(), self.sums.dump(), self.updated_ns]
 

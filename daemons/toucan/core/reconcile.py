@@ -61,6 +61,8 @@ class VenueSession:
         self._questions = 0
         self._seen: set[int] = set()
         self._is_missing = False
+        # Behind a welcome a venue may begin later than it was asked, if it keeps no older reports: that cannot be mended by asking again.
+        self._is_welcomed = False
         #: Reports that told nothing new, and times that some were missing.
         self.repeated_count = 0
         self.gap_count = 0
@@ -87,6 +89,7 @@ class VenueSession:
     def welcome(self, message: Welcome) -> list[ev.Event]:
         """The venue's first answer: whether it is still the one that we knew."""
         record = self._state.venue(self.name)
+        self._is_welcomed = True
         if message.life == record.life:
             return []
         return [ev.VenueChanged(self.name, message.life, False, "the venue has begun a new life")]
@@ -98,9 +101,9 @@ class VenueSession:
             if report.venue_seq <= heard:
                 self.repeated_count += 1
                 return [], []
-            if report.venue_seq > heard + 1:
+            if report.venue_seq > heard + 1 and not self._is_welcomed:
                 return [], self._missing()
-            self._is_missing = False
+            self._is_missing = self._is_welcomed = False
         order = self._order_of(report)
         if order is not None and self.phase is Phase.ASKING and report.kind is ExecType.ORDER_STATUS:
             self._seen.add(order.order_id)
@@ -124,11 +127,16 @@ class VenueSession:
             self.repeated_count += 1
             if not report.venue_seq:
                 return []
-            return [self._refused(report, Anomaly.REPEATED, "this execution was reported before", order)]
+            return [self._refused(report, Anomaly.REPEATED, "this was reported before", order)]
         problem = anomaly(order, report)
         if problem is not None:
             return [self._refused(report, *problem, order)]
-        return [ev.Reported(self.name, order.order_id, report)]
+        taken: list[ev.Event] = [ev.Reported(self.name, order.order_id, report)]
+        told = report.cum_quantity
+        if report.kind is ExecType.ORDER_STATUS and told is not None and told > order.cum_quantity:
+            text = f"the venue has filled {told} of order {order.order_id}, and told of {order.cum_quantity}"
+            taken.append(self._refused(report, Anomaly.MISSING_EXECUTIONS, text, order))
+        return taken
 
     def _refused(self, report: Report, code: Anomaly, text: str, order: Order | None) -> ev.ReportRefused:
         return ev.ReportRefused(self.name, report, code, text, None if order is None else order.order_id)
@@ -166,6 +174,7 @@ class VenueSession:
 
     def resume_end(self, message: ResumeEnd) -> tuple[list[ev.Event], list[ToVenue]]:
         """All that was missed, or all that is open, has been told."""
+        self._is_welcomed = False
         if self._is_missing:
             return [], []  # the end of an answer with a gap in it; another one is on its way
         if message.request_id:
@@ -199,7 +208,7 @@ class VenueSession:
         return [
             ev.RequestNotReceived(order.order_id, request.cl_ord_id, request.kind)
             for request in order.requests
-            if request.kind is RequestKind.REPLACE
+            if request.kind is RequestKind.REPLACE and not request.is_acknowledged
         ]
 
     def _lost(self, order: Order) -> list[ev.Event]:
@@ -223,7 +232,7 @@ def _cancels_again(order: Order) -> list[ToVenue]:
     return [
         _cancel_message(order, request.cl_ord_id, order.cl_ord_id)
         for request in order.requests
-        if request.kind is RequestKind.CANCEL
+        if request.kind is RequestKind.CANCEL and not request.is_acknowledged
     ]
 
 

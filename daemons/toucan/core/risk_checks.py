@@ -21,14 +21,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
-from toucan.core.claims import is_more_aggressive, own_price, worst_price
+from toucan.core.claims import is_more_aggressive
 from toucan.core.controls import Controls
 from toucan.core.instruments import NUMBER_MAX, Instrument
 from toucan.core.outcomes import Denial
 from toucan.core.risk_limits import DECIMALS_MAX, LIMITS, LimitKind
 from toucan.core.risk_rules import Case, DenialCode, Rule, money_text
 from toucan.core.risk_tree import MICROS_DECIMALS, LimitTree
-from toucan.core.terms import OrderTerms
 from toucan.core.values import Side, TradingLevel
 
 __all__ = ["CHECKS", "DenialCode", "control_denial", "denials", "rules_for"]
@@ -133,12 +132,12 @@ def _order_quantity(case: Case, rule: Rule) -> Denial | None:
 
 
 def _order_notional(case: Case, rule: Rule) -> Denial | None:
-    quantity, price, old = case.terms.quantity, _price_of(case, case.terms), case.old
+    quantity, price, old = case.terms.quantity, case.price, case.old
     # Where no price is known, the quantities say which is more.
-    if old is not None and quantity * max(price, 1) <= old.quantity * max(_price_of(case, old), 1):
+    if old is not None and quantity * max(price, 1) <= old.quantity * max(case.price_of(old), 1):
         return None
     value = case.exposure.notional(case.terms.symbol, quantity, price)
-    unknown = _unknown_money(case, rule, price)
+    unknown = _unknown_money(case, rule)
     if unknown is not None or value <= rule.maximum:
         return unknown
     shown, maximum = money_text(value), money_text(rule.maximum)
@@ -146,19 +145,15 @@ def _order_notional(case: Case, rule: Rule) -> Denial | None:
     return rule.denial(DenialCode.MAX_ORDER_NOTIONAL, shown, maximum, text)
 
 
-def _price_of(case: Case, terms: OrderTerms) -> int:
-    return worst_price(terms.side, own_price(terms), case.market)
-
-
-def _unknown_money(case: Case, rule: Rule, price: int) -> Denial | None:
+def _unknown_money(case: Case, rule: Rule) -> Denial | None:
     """What is missing to say what the order is worth. A soft limit asks about nothing that is unknown."""
     if rule.is_soft:
         return None
-    if not case.exposure.has_rate(case.terms.symbol):
+    if not case.has_rate:
         currency = case.instrument.currency
         text = f"nobody has said what {currency} is worth; set currency.{currency} of firm"
         return rule.denial(DenialCode.NO_CURRENCY_RATE, currency, case.base_currency, text)
-    if not price:
+    if not case.price:
         return rule.denial(DenialCode.NO_REFERENCE_PRICE, "", "", _NO_REFERENCE)
     return None
 
@@ -253,12 +248,17 @@ def _open_notional(case: Case, rule: Rule) -> Denial | None:
 
 
 def _gross_notional(case: Case, rule: Rule) -> Denial | None:
-    side, usage = case.terms.side, case.usage(rule.node)
-    own = case.usage(_account_of(case.path)).symbol(case.terms.symbol).side(side)
-    if own.quantity + case.quantity <= -side.sign * case.held:
-        return None  # it can only reduce: who is over the limit must be able to get out
+    usage = case.usage(rule.node)
     used = usage.open_notional + usage.gross_notional
-    return _notional(case, rule, used, DenialCode.MAX_GROSS_NOTIONAL, "all positions and open orders")
+    denial = _notional(case, rule, used, DenialCode.MAX_GROSS_NOTIONAL, "all positions and open orders")
+    # What can only reduce passes: who is over the limit must be able to get out.
+    return None if denial is None or _can_only_reduce(case) else denial
+
+
+def _can_only_reduce(case: Case) -> bool:
+    side = case.terms.side
+    others = case.usage(_account_of(case.path)).symbol(case.terms.symbol).side(side).quantity
+    return others + case.quantity <= -side.sign * case.held
 
 
 def _account_of(path: tuple[str, ...]) -> str:
@@ -268,7 +268,7 @@ def _account_of(path: tuple[str, ...]) -> str:
 def _notional(case: Case, rule: Rule, used: int, code: DenialCode, what: str) -> Denial | None:
     if case.is_reduction:
         return None
-    unknown, added = _unknown_money(case, rule, case.price(case.after)), case.notional
+    unknown, added = _unknown_money(case, rule), case.notional
     if unknown is not None or added <= 0 or used + added <= rule.maximum:
         return unknown
     value, maximum = money_text(used + added), money_text(rule.maximum)

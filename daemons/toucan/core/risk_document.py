@@ -59,9 +59,13 @@ def tree_of(document: str) -> LimitTree:
     """The tree that a document describes. Raises :class:`DocumentError`."""
     try:
         data = tomllib.loads(document)
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        raise DocumentError(f"not valid TOML: {error}", (), int(line[1]) if line else None) from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # tomllib lets numbers of thousands of digits and deep nesting through to these
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found[1]) if found else document.count("\n") + 1
+        raise DocumentError(f"not valid TOML: {error}", (), line) from None
     for key in data:
         if key not in _SECTIONS:
             raise DocumentError(f'unknown section "{key}"; {nearest(key, _SECTIONS)}', (key,))

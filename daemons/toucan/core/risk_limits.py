@@ -47,6 +47,9 @@ REQUESTS_KEPT_MAX = 10_000
 #: Symbols in one restricted list.
 SYMBOLS_MAX = 10_000
 
+#: Names that an error lists; all limits there are.
+_KNOWN_SHOWN = 25
+
 _DECIMAL = re.compile(rf"(\d{{1,{DIGITS_MAX}}})(?:\.(\d{{1,{DECIMALS_MAX}}}))?", re.ASCII)
 _COUNT = re.compile(r"\d{1,9}", re.ASCII)
 
@@ -203,7 +206,7 @@ def spec_of(limit: str) -> LimitSpec:
     """The table's row for a limit, or one for a symbol. Raises :class:`InvalidLimit`, naming what was probably meant."""
     name, symbol = split_name(limit)
     spec = LIMITS.get(name)
-    if spec is None or limit == _SYMBOL_PREFIX + name:
+    if spec is None or (limit.startswith(_SYMBOL_PREFIX) and not symbol):
         raise InvalidLimit(f'there is no limit "{limit[:64]}"; {nearest(name, LIMITS)}')
     if symbol and not spec.per_symbol:
         raise InvalidLimit(f'"{name}" cannot be set for one symbol; set it for the node')
@@ -214,7 +217,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """``did you mean "…"?``, or what there is."""
     known = list(known)
     near = difflib.get_close_matches(word[:64], known, n=1, cutoff=0.5)
-    return f'did you mean "{near[0]}"?' if near else f"known: {', '.join(known)}"
+    if near:
+        return f'did you mean "{near[0]}"?'
+    rest = ", …" if len(known) > _KNOWN_SHOWN else ""
+    return f"known: {', '.join(known[:_KNOWN_SHOWN])}{rest}"
 
 
 # ---------------------------------------------------------------- values

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
-from toucan.core.claims import NO_CLAIM, Claim, worst_price
+from toucan.core.claims import NO_CLAIM, Claim, own_price, worst_price
 from toucan.core.exposure import Exposure, NodeUsage
 from toucan.core.instruments import Instrument
 from toucan.core.outcomes import Denial
@@ -34,30 +36,43 @@ class DenialCode(enum.IntEnum):
     TRADING_BLOCKED = 4
     #: Blocked by itself after too many denials.
     AUTO_BLOCKED = 5
+    #: The order's type is not among ``allowed_order_types``.
     ORDER_TYPE_NOT_ALLOWED = 6
+    #: The symbol is one of ``restricted_symbols``.
     RESTRICTED_SYMBOL = 7
+    #: As many requests were sent within ``requests_window_s`` as may be.
     MAX_REQUESTS = 8
+    #: The same order was sent for the account within ``duplicate_window_s``.
     DUPLICATE_ORDER = 9
     #: A reduce-only order that would not only reduce.
     REDUCE_ONLY = 10
+    #: The order's quantity is above ``max_order_quantity``.
     MAX_ORDER_QUANTITY = 11
+    #: The order is worth more than ``max_order_notional``.
     MAX_ORDER_NOTIONAL = 12
     #: A limit on money, and nobody has said what the instrument's currency is worth.
     NO_CURRENCY_RATE = 13
     #: A limit that needs the market's price, and there is none.
     NO_REFERENCE_PRICE = 14
+    #: The price is worse than the market's by more than ``price_collar_percent``.
     PRICE_COLLAR = 15
+    #: It would be executed against an order of the same node.
     SELF_TRADE = 16
+    #: With all open orders the position could become larger than ``max_position``.
     MAX_POSITION = 17
+    #: More orders would be open than ``max_open_orders``.
     MAX_OPEN_ORDERS = 18
+    #: All open orders would be worth more than ``max_open_notional``.
     MAX_OPEN_NOTIONAL = 19
+    #: All positions and open orders would be worth more than ``max_gross_notional``.
     MAX_GROSS_NOTIONAL = 20
     #: Passes with a confirmation.
     SOFT_LIMIT = 21
 
 
-class Case(msgspec.Struct, gc=False):
-    """One order, or one replacement, to be judged."""
+@dataclass(eq=False)
+class Case:
+    """One order, or one replacement, to be judged. What several rules ask for is worked out once."""
 
     terms: OrderTerms
     instrument: Instrument
@@ -87,19 +102,29 @@ class Case(msgspec.Struct, gc=False):
         """What it adds to the quantity that may be executed."""
         return self.after.quantity - self.before.quantity
 
-    @property
+    @cached_property
     def notional(self) -> int:
         """What it adds to open notional, in micro-units."""
-        after = self.worth(self.after)
-        return after - self.counted if after > self.worth(self.before) else 0
+        after = self._worth(self.after)
+        return after - self.counted if after > self._worth(self.before) else 0
 
-    def worth(self, claim: Claim) -> int:
-        """What a claim of this order is worth at its worst, in micro-units."""
-        return self.exposure.notional(self.terms.symbol, claim.quantity, self.price(claim))
+    def _worth(self, claim: Claim) -> int:
+        price = worst_price(self.terms.side, claim.price, self.market)
+        return self.exposure.notional(self.terms.symbol, claim.quantity, price)
 
-    def price(self, claim: Claim) -> int:
-        """What a unit of it is valued at; 0 if no price is known."""
-        return worst_price(self.terms.side, claim.price, self.market)
+    @cached_property
+    def price(self) -> int:
+        """What a unit of the order is valued at by its own terms; 0 if no price is known."""
+        return self.price_of(self.terms)
+
+    def price_of(self, terms: OrderTerms) -> int:
+        """What a unit of an order with these terms is valued at."""
+        return worst_price(terms.side, own_price(terms), self.market)
+
+    @cached_property
+    def has_rate(self) -> bool:
+        """Whether it is known what the instrument's currency is worth."""
+        return self.exposure.has_rate(self.terms.symbol)
 
     def usage(self, node: str) -> NodeUsage:
         """What a node uses."""

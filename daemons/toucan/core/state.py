@@ -16,13 +16,13 @@ import msgspec
 from toucan.core import events as ev
 from toucan.core.clients import ClientRecord, SessionRecord
 from toucan.core.life_cycle import Effect, apply_report
-from toucan.core.limits import CLOSED_ORDERS_KEPT_MAX
+from toucan.core.limits import CLOSED_ORDERS_KEPT_MAX, EXTERNAL_ID_KEPT
 from toucan.core.order import Client, Order, OrderState, PendingRequest
 from toucan.core.positions import Positions
 from toucan.core.risk import Risk
 from toucan.core.values import ExecType, RequestKind
 
-__all__ = ["Change", "EngineState", "VenueRecord", "cl_ord_id_of"]
+__all__ = ["Change", "EngineState", "VenueRecord", "cl_ord_id_of", "limits_digest"]
 
 
 class VenueRecord(msgspec.Struct):
@@ -66,6 +66,8 @@ class EngineState:
         self.venues: dict[str, VenueRecord] = {}
         self.positions = Positions()
         self.risk = Risk()
+        #: Of the limits file that was loaded last (:func:`limits_digest`).
+        self.limits_digest = ""
 
     # ------------------------------------------------------------ questions
 
@@ -211,6 +213,10 @@ class EngineState:
         self.risk.position_changed(event.account, event.trader, event.symbol, self.positions)
         return Change(position=(event.account, event.trader, event.symbol))
 
+    def _limits_loaded(self, event: ev.LimitsLoaded) -> None:
+        self.limits_digest = limits_digest(event.document)
+        self.risk.apply(event, self.at_ns)
+
     def _risk_changed(self, event: Any) -> None:
         self.risk.apply(event, self.at_ns)
 
@@ -267,6 +273,7 @@ class EngineState:
                 "cl_ord_ids": self._by_cl_ord_id,
                 "clients": [[client, record] for client, record in self.clients.items()],
                 "venues": self.venues, "positions": self.positions.dump(), "risk": self.risk.dump(),
+                "limits_digest": self.limits_digest,
             }
         )  # fmt: skip
 
@@ -283,7 +290,7 @@ class EngineState:
         state.clients = dict(found.clients)
         state.venues = found.venues
         state.positions = Positions.load(found.positions)
-        state.risk = Risk.load(found.risk)
+        state.risk, state.limits_digest = Risk.load(found.risk), found.limits_digest
         return state
 
     def digest(self) -> str:
@@ -291,9 +298,20 @@ class EngineState:
         return hashlib.blake2b(self.dump(), digest_size=16).hexdigest()
 
 
+def limits_digest(document: str) -> str:
+    """By which it is known whether a limits file has changed."""
+    return hashlib.blake2b(document.encode(), digest_size=16).hexdigest()
+
+
 def cl_ord_id_of(order: Order, number: int) -> str:
-    """The id of an order's request with this number, from 1: the first one's is known, the others differ in their ending."""
-    stem = order.first_cl_ord_id.rpartition("-")[0]
+    """The id of an order's request with this number, from 1: the first one's is known, the others differ in their ending.
+
+    What was entered at its venue by another way has an id that others have made: ours are made unique by the order's number.
+    """
+    first = order.first_cl_ord_id
+    if number == 1:
+        return first
+    stem = f"{first[:EXTERNAL_ID_KEPT]}-{order.order_id}" if order.is_external else first.rpartition("-")[0]
     return f"{stem}-{number}"
 
 
@@ -310,6 +328,7 @@ class _Dump(msgspec.Struct):
     venues: dict[str, VenueRecord]
     positions: dict[str, Any]
     risk: Any
+    limits_digest: str
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -331,7 +350,7 @@ _APPLY: dict[type, Callable[[EngineState, Any], Change | None]] = {
     ev.SessionLost: EngineState._session_lost,
     ev.SessionEnded: EngineState._session_ended,
     ev.PositionAdjusted: EngineState._position_adjusted,
-    ev.LimitsLoaded: EngineState._risk_changed,
+    ev.LimitsLoaded: EngineState._limits_loaded,
     ev.LimitSet: EngineState._risk_changed,
     ev.LevelSet: EngineState._risk_changed,
     ev.NodeBlocked: EngineState._risk_changed,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 
 from toucan.core import events as ev
+from toucan.core.clients import ClientRecord
 from toucan.core.decide import Decider, cancel_event
 from toucan.core.limits import CLIENT_IDLE_NS, CLIENTS_MAX
 from toucan.core.order import Client, Order
@@ -16,7 +17,8 @@ from toucan.core.state import Change
 
 __all__ = ["CLIENTS_FORGET_FROM", "OVERDUE_NS", "Timers"]
 
-#: A DAY or GTD order that is still open so long after its end is cancelled from here: its venue should have done it.
+#: A DAY or GTD order that is still open so long after its end is cancelled from here: its venue should have done it. One that is frozen then is
+#: looked at again after as long.
 OVERDUE_NS = 5_000_000_000
 #: From so many clients on the idle ones are forgotten.
 CLIENTS_FORGET_FROM = CLIENTS_MAX // 2
@@ -69,12 +71,16 @@ class Timers:
         while self._overdue and self._overdue[0][0] <= now_ns:
             _, order_id = heapq.heappop(self._overdue)
             order = state.orders.get(order_id)
-            if order is not None and self._can_cancel(order):
+            if order is None or not self._can_cancel(order):
+                continue
+            if self._decider.is_frozen(order):
+                heapq.heappush(self._overdue, (now_ns + OVERDUE_NS, order_id))
+            else:
                 events.append(cancel_event(order, ev.ENGINE, "expired"))
         return events
 
     def _can_cancel(self, order: Order) -> bool:
-        return order.is_open and not order.is_asked_to_cancel()
+        return order.may_execute and not order.is_asked_to_cancel()
 
     def _grace_over(self, now_ns: int) -> list[ev.Event]:
         events: list[ev.Event] = []
@@ -87,12 +93,13 @@ class Timers:
             if session.lost_at_ns + session.grace_ns <= now_ns:
                 over.append(client)
         for client in over:
-            events.append(ev.SessionEnded(client, is_orderly=False))
-            events += [
-                cancel_event(order, ev.ENGINE, "disconnected")
-                for order in state.live_orders()
-                if order.owner == client and self._can_cancel(order)
+            orders = [
+                order for order in state.live_orders() if order.owner == client and self._can_cancel(order)
             ]
+            if any(map(self._decider.is_frozen, orders)):
+                continue  # as it is, until somebody thaws it
+            events.append(ev.SessionEnded(client, is_orderly=False))
+            events += [cancel_event(order, ev.ENGINE, "disconnected") for order in orders]
         return events
 
     def _idle_clients(self, now_ns: int) -> list[ev.Event]:
@@ -103,6 +110,12 @@ class Timers:
         idle = [
             client
             for client, record in state.clients.items()
-            if record.session is None and client not in busy and record.last_at_ns + CLIENT_IDLE_NS <= now_ns
+            if _is_away(record) and client not in busy and record.last_at_ns + CLIENT_IDLE_NS <= now_ns
         ]
         return [ev.ClientsForgotten(tuple(idle[:_CLIENTS_AT_ONCE]))] if idle else []
+
+
+def _is_away(record: ClientRecord) -> bool:
+    """Whether nobody is there, and nothing more will happen because of that."""
+    session = record.session
+    return session is None or (session.lost_at_ns is not None and session.grace_ns is None)

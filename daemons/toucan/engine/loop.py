@@ -26,20 +26,21 @@ from toucan.core.outcomes import Refusal, Refused
 from toucan.core.reconcile import Phase, VenueSession, message_of
 from toucan.core.records import encode
 from toucan.core.requests import Reply, Request
-from toucan.core.state import EngineState
+from toucan.core.state import Change, EngineState
 from toucan.core.timers import Timers
-from toucan.core.venue_messages import Book, FromVenue, Quote, Report, ResumeEnd, ToVenue, Welcome
+from toucan.core.venue_messages import Book, Quote, Report, Resume, ResumeEnd, ToVenue, Welcome
 from toucan.engine.batch import Batch, is_urgent
 from toucan.engine.clock import EngineClock
 from toucan.engine.figures import Figures
 from toucan.engine.front_door import Front, FrontJoined, FrontLeft
 from toucan.engine.handshake import EVENT_HEAD, encode_market
 from toucan.engine.shared import SharedLog
-from toucan.journal.errors import JournalError
+from toucan.journal.errors import CommitTooLarge, JournalUnavailable
 from toucan.limits import BATCH_ITEMS_MAX, FRONT_BACKLOG_MAX, INBOX_ITEMS_MAX, TICK_S
-from toucan.venue.events import Connected, Disconnected
+from toucan.venue.events import Connected, VenueEvent
+from toucan.venue.link import VenueLink
 
-__all__ = ["EngineLoop", "FromVenueLink", "JournalWriter", "VenuePort"]
+__all__ = ["EngineLoop", "FromVenueLink", "JournalWriter"]
 
 _log = structlog.get_logger(__name__)
 _encode_reply = msgspec.msgpack.Encoder().encode
@@ -55,28 +56,18 @@ class JournalWriter(Protocol):
     def append(self, first_seq: int, count: int, at_ns: int, payload: bytes) -> None:
         """Stages a record."""
 
-    def commit(self, *, is_urgent: bool = False) -> None:
+    def commit(self, *, is_urgent: bool = False) -> int:
         """Makes what is staged durable, or raises and keeps nothing of it."""
 
-
-class VenuePort(Protocol):
-    """What the loop needs of a way to a venue (:mod:`toucan.venue.link`)."""
-
-    def send(self, messages: list[ToVenue]) -> bool:
-        """Sends without waiting; False: it is not connected, or too much is waiting."""
-
-    def resume_from(self, life: str, venue_seq: int) -> None:
-        """What the next connection begins with."""
-
-    def reconnect(self) -> None:
-        """Drops the connection and makes a new one."""
+    def prepare(self) -> bool:
+        """Does a little work ahead, when there is nothing else to do."""
 
 
 class FromVenueLink(msgspec.Struct, frozen=True):
     """What a venue's link has delivered."""
 
     venue: str
-    messages: tuple[FromVenue | Connected | Disconnected, ...]
+    messages: list[VenueEvent]
 
 
 _Item = FrontJoined | FrontLeft | FromVenueLink
@@ -90,7 +81,7 @@ class EngineLoop:
         state: EngineState,
         decider: Decider,
         sessions: Mapping[str, VenueSession],
-        links: Mapping[str, VenuePort],
+        links: Mapping[str, VenueLink],
         journal: JournalWriter,
         event_log: SharedLog,
         market_log: SharedLog,
@@ -123,6 +114,10 @@ class EngineLoop:
         self._inbox.append(item)
         return True
 
+    def began_with(self, event: ev.Event, change: Change) -> None:
+        """Told of the events that were applied before the first turn."""
+        self._timers.applied(event, change)
+
     def turn(self) -> bool:
         """One turn; True: more may be waiting, so do not wait for the doorbell before the next."""
         batch = Batch()
@@ -134,6 +129,8 @@ class EngineLoop:
             self._apply(batch, self._timers.tick(now_ns), now_ns)
         self._commit(batch)
         self._publish_market()
+        if not has_more:
+            self._journal.prepare()
         self.figures.turn(len(batch.records))
         return has_more
 
@@ -161,9 +158,7 @@ class EngineLoop:
             front.channel.close()
             self.figures.fronts = len(self._fronts)
 
-    def _take_venue_message(
-        self, batch: Batch, venue: str, message: FromVenue | Connected | Disconnected
-    ) -> None:
+    def _take_venue_message(self, batch: Batch, venue: str, message: VenueEvent) -> None:
         session = self._sessions[venue]
         if isinstance(message, Quote):
             self._quotes[message.symbol] = message
@@ -190,7 +185,10 @@ class EngineLoop:
             _log.warning("venue disconnected", venue=venue, reason=message.reason)
         self._apply(batch, events, self._clock.now_ns())
         for answer in answers:
-            batch.send(venue, answer)
+            if isinstance(answer, Resume):
+                self._links[venue].reconnect()  # a connection begins with it, and only there
+            else:
+                batch.send(venue, answer)
 
     def _take_requests(self, batch: Batch) -> bool:
         has_more = False
@@ -239,7 +237,7 @@ class EngineLoop:
         if batch.records:
             try:
                 self._make_durable(batch, is_urgent=False)
-            except JournalError as error:
+            except JournalUnavailable as error:
                 self._undo(batch, error)
                 return
         self._give_out(batch)
@@ -247,7 +245,12 @@ class EngineLoop:
     def _make_durable(self, batch: Batch, *, is_urgent: bool) -> None:
         payloads = [encode(record.events) for record in batch.records]
         for record, payload in zip(batch.records, payloads, strict=True):
-            self._journal.append(record.first_seq, len(record.events), record.at_ns, payload)
+            what = (record.first_seq, len(record.events), record.at_ns, payload)
+            try:
+                self._journal.append(*what)
+            except CommitTooLarge:
+                self._journal.commit(is_urgent=is_urgent)
+                self._journal.append(*what)
         self._journal.commit(is_urgent=is_urgent)
         for record, payload in zip(batch.records, payloads, strict=True):
             head = EVENT_HEAD.pack(record.first_seq, len(record.events), record.at_ns)
@@ -306,7 +309,7 @@ class EngineLoop:
 
     # ------------------------------------------------------------ when the journal cannot be written
 
-    def _undo(self, batch: Batch, error: JournalError) -> None:
+    def _undo(self, batch: Batch, error: JournalUnavailable) -> None:
         _log.error(
             "the journal cannot be written; this turn is undone", error=str(error), records=len(batch.records)
         )
@@ -314,9 +317,11 @@ class EngineLoop:
         self._rebuild()
         urgent = Batch()
         refused: list[tuple[int, Reply]] = []
-        sorry = Refused(Refusal.JOURNAL_UNAVAILABLE, f"nothing was executed: {error}")
+        sorry = Refused(
+            Refusal.JOURNAL_UNAVAILABLE, f"not executed as far as is known; send it again later: {error}"
+        )
         for front, request in batch.requests:
-            if is_urgent(request):
+            if is_urgent(request) or self.state.client(request.client).recall(request.number) is not None:
                 self._take_request(urgent, front, request)
                 urgent.requests.append((front, request))
             else:
@@ -324,7 +329,7 @@ class EngineLoop:
         if urgent.records:
             try:
                 self._make_durable(urgent, is_urgent=True)
-            except JournalError as second:
+            except JournalUnavailable as second:
                 _log.error("not even cancels can be written", error=str(second))
                 self._rebuild()
                 refused += [

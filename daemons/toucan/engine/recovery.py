@@ -47,7 +47,10 @@ def apply_records(state: EngineState, records: Iterable[Record], on_applied: OnA
 def recover(
     folder: Path, up_to_seq: int, on_applied: OnApplied | None = None
 ) -> tuple[EngineState, Follower]:
-    """The state after event ``up_to_seq``, and who has read the journal so far; close it. Raises :class:`UnusableJournal` and the journal's errors."""
+    """The state after event ``up_to_seq``, and who has read the journal so far; close it.
+
+    Raises :class:`UnusableJournal` and the journal's errors.
+    """
     snapshot, follower = SnapshotStore(folder).resume(folder, up_to_seq)
     state = EngineState()
     if snapshot is not None:

@@ -11,6 +11,7 @@ import mmap
 import os
 
 from shmipc.broadcast import LogReader, LogWriter, initialise_log
+from shmipc.layout import RING_HEADER_BYTES
 from shmipc.segment import allocate
 from shmipc.waker import SemaphoreWaker
 
@@ -31,10 +32,10 @@ def _sealed(name: str, size_bytes: int) -> tuple[int, mmap.mmap]:
 
 
 class SharedLog:
-    """A broadcast log that this process writes."""
+    """A broadcast log that this process writes; ``capacity_bytes`` is a power of two."""
 
-    def __init__(self, name: str, size_bytes: int) -> None:
-        fd, memory = _sealed(name, size_bytes)
+    def __init__(self, name: str, capacity_bytes: int) -> None:
+        fd, memory = _sealed(name, RING_HEADER_BYTES + capacity_bytes)
         try:
             self.read_only_fd = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         finally:

@@ -77,7 +77,7 @@ def write_whole_file(path: Path, data: bytes, disk: Disk) -> None:
     """Makes (or replaces) a file so that a crash leaves the old one or the new one. Raises ``OSError``, with the old one in place."""
     temporary = path.with_name(f".{path.name}.new")
     try:
-        with opened(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+        with opened(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC) as fd:
             disk.write(fd, data, 0)
             disk.sync(fd)
         temporary.replace(path)

@@ -9,6 +9,7 @@ __all__ = [
     "FOLLOW_BYTES_MAX",
     "LOSSES_MAX",
     "PREPARE_STEP_BYTES",
+    "PROJECTION_READ_BYTES",
     "PROJECTION_ROWS_PER_TRANSACTION",
     "QUERY_ROWS_MAX",
     "READ_WINDOW_BYTES",
@@ -73,6 +74,9 @@ SNAPSHOT_BYTES_MAX = 1 << 30
 
 #: Rows of one SQLite transaction: its cost is spread over them, and a reader does not wait long.
 PROJECTION_ROWS_PER_TRANSACTION = 10_000
+
+#: Payload that is decoded to rows at a time; a transaction has at most the rows of so much more than its number.
+PROJECTION_READ_BYTES = 256 << 10
 
 #: Rows of one answer to a query, and what is returned where no limit was asked for.
 QUERY_ROWS_MAX = 100_000

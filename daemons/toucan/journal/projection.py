@@ -19,9 +19,11 @@ import msgspec
 
 from toucan.journal.core.frame import Record
 from toucan.journal.errors import JournalError
-from toucan.journal.limits import PROJECTION_ROWS_PER_TRANSACTION
+from toucan.journal.folder import list_segments
+from toucan.journal.limits import PROJECTION_READ_BYTES, PROJECTION_ROWS_PER_TRANSACTION
 from toucan.journal.projection_schema import INSERT, SCHEMA, SCHEMA_VERSION, AuditQuery, AuditRow, select
 from toucan.journal.reader import Follower
+from toucan.journal.segments import any_journal_id
 
 __all__ = ["Decoder", "Projection"]
 
@@ -88,6 +90,11 @@ class Projection:
             self._begin_anew(f"it is damaged ({error})")
             return self._update(up_to_seq)
 
+    def rebuild(self, up_to_seq: int) -> int:
+        """Makes it anew from the first event, whatever is in it; returns how many rows it has then. Errors are those of :meth:`update`."""
+        self._begin_anew("that was asked for")
+        return self.update(up_to_seq)
+
     def _update(self, up_to_seq: int) -> int:
         added = 0
         while True:
@@ -102,13 +109,16 @@ class Projection:
         connection.execute("BEGIN IMMEDIATE")  # so that no other process does the same rows
         try:
             seq, chain, journal_id = self._state(connection)
-            follower = self._follower_at(seq + 1)
-            if seq > up_to_seq or not self._fits(follower, seq, chain, journal_id):
+            if not self._fits(seq, chain, journal_id, up_to_seq):
                 connection.rollback()
                 self._begin_anew(
                     "it was made from another journal, or of events that the journal has no more"
                 )
                 return 0, up_to_seq > 0
+            if seq >= up_to_seq:
+                connection.rollback()
+                return 0, False
+            follower = self._follower_at(seq + 1)
             rows, is_behind = self._collect(follower, up_to_seq)
             if not is_behind and follower.next_seq == seq + 1:
                 connection.rollback()
@@ -121,14 +131,14 @@ class Projection:
             connection.commit()
             return len(rows), is_behind
         except BaseException:
-            connection.rollback()
             self._forget_follower()  # it may be ahead of what was kept
+            connection.rollback()
             raise
 
     def _collect(self, follower: Follower, up_to_seq: int) -> tuple[list[AuditRow], bool]:
         rows: list[AuditRow] = []
         while len(rows) < PROJECTION_ROWS_PER_TRANSACTION:
-            records = follower.read(up_to_seq, bytes_max=PROJECTION_ROWS_PER_TRANSACTION)
+            records = follower.read(up_to_seq, bytes_max=PROJECTION_READ_BYTES)
             if not records:
                 return rows, False
             for record in records:
@@ -147,10 +157,13 @@ class Projection:
             self._follower.close()
             self._follower = None
 
-    def _fits(self, follower: Follower, seq: int, chain: bytes, journal_id: bytes) -> bool:
-        """Whether the journal still has the history that was projected."""
+    def _fits(self, seq: int, chain: bytes, journal_id: bytes, up_to_seq: int) -> bool:
+        """Whether the journal has, as far as it is known to be committed, the history that was projected."""
         if not seq:
             return True
+        if seq > up_to_seq:  # another process knew more
+            return any_journal_id(list_segments(self._journal_folder)) == journal_id
+        follower = self._follower_at(seq + 1)
         found = follower.chain_before()
         is_same_history = found is None or not chain or found == chain
         return follower.journal_id == journal_id and follower.next_seq == seq + 1 and is_same_history
@@ -193,7 +206,9 @@ class Projection:
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(
+            self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")

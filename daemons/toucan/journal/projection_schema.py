@@ -69,7 +69,7 @@ CREATE INDEX audit_symbol ON audit (symbol, seq) WHERE symbol <> '';
 CREATE INDEX audit_order_id ON audit (order_id, seq) WHERE order_id <> '';
 """
 
-INSERT = f"INSERT INTO audit VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608: names and marks of our own
+INSERT = f"INSERT INTO audit VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 
 
 def select(query: AuditQuery) -> tuple[str, list[object]]:

@@ -53,8 +53,8 @@ class SnapshotStore:
         path = self.folder / f"snapshot-{snapshot.seq:020d}.snapshot"
         try:
             write_whole_file(path, encode_snapshot(snapshot), self._disk)
-            for old in self.paths()[self._kept :]:
-                old.unlink()
+            for old in [*self.paths()[self._kept :], *self.folder.glob(".snapshot-*.new")]:
+                old.unlink()  # the second kind was left by a process that was killed while it wrote
         except OSError as error:
             raise SnapshotNotStored(f"{path} cannot be written: {error.strerror}") from error
         return path

@@ -25,7 +25,7 @@ from toucan.journal.core.frame import (
 )
 from toucan.journal.core.scan import End
 from toucan.journal.disk import Disk
-from toucan.journal.errors import CommitTooLarge, JournalDamaged, JournalUnavailable
+from toucan.journal.errors import CommitTooLarge, JournalDamaged, JournalError, JournalUnavailable
 from toucan.journal.folder import FolderLock, SegmentFile, segment_path
 from toucan.journal.limits import (
     COMMIT_BYTES_MAX,
@@ -83,7 +83,7 @@ class Journal:
         self._is_name_loose = False
         # Bytes behind _position which a failed commit may have left.
         self._suspect_bytes = 0
-        self._broken: JournalDamaged | None = None
+        self._broken: JournalError | None = None
 
     # ------------------------------------------------------------ open, close
 
@@ -165,6 +165,7 @@ class Journal:
     def close(self) -> None:
         """Gives files and lock back; what is staged and not committed is dropped. A second call does nothing."""
         self.discard()
+        self._broken = self._broken or JournalUnavailable(f"{self.folder}: this journal was closed")
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

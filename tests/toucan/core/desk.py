@@ -15,8 +15,8 @@ from toucan.core.records import decode, encode
 from toucan.core.state import EngineState
 from toucan.core.terms import OrderTerms
 from toucan.core.timers import Timers
-from toucan.core.values import OrderType, Side, TimeInForce
-from toucan.core.venue_messages import Report, ResumeEnd, ToVenue, Welcome
+from toucan.core.values import ExecType, OrderType, OrdStatus, Side, TimeInForce
+from toucan.core.venue_messages import MassStatusRequest, Report, ResumeEnd, ToVenue, Welcome
 from toucan.risk_file import parse_limits
 
 __all__ = ["ALICE", "BOB", "INSTRUMENTS", "NO_LIMITS", "START_NS", "Desk", "terms"]
@@ -77,11 +77,23 @@ class Desk:
         self.session.connected()
         self.apply(self.session.welcome(Welcome(life, 0)))
         self.resume_end("")
-        question = self.sent.pop()
-        self.resume_end(question.request_id)
+        self.reconcile()
         assert self.session.phase is Phase.READY
 
+    def reconcile(self, *open_orders: Order) -> None:
+        """The venue answers which orders are open there, as they are known here."""
+        question = self.sent.pop()
+        assert isinstance(question, MassStatusRequest)
+        for order in open_orders:
+            self.report(kind=ExecType.ORDER_STATUS, cl_ord_id=order.cl_ord_id, ord_status=OrdStatus.NEW)
+        self.resume_end(question.request_id)
+
+    def disconnect(self, why: str = "cut") -> None:
+        """The connection is gone."""
+        self.apply(self.session.disconnected(why))
+
     def resume_end(self, request_id: str) -> None:
+        """All that was asked for was told."""
         events, messages = self.session.resume_end(ResumeEnd(request_id))
         self.apply(events)
         self.sent += messages
@@ -114,8 +126,6 @@ class Desk:
 
     def working(self, terms: OrderTerms, client: Client = ALICE) -> Order:
         """An order that its venue has acknowledged."""
-        from toucan.core.values import ExecType
-
         order = self.submit(terms, client)
         self.report(kind=ExecType.NEW, cl_ord_id=order.cl_ord_id)
         return order

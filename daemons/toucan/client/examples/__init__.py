@@ -1,0 +1,5 @@
+"""Example programs: ``python -m toucan.client.examples.market_maker AAPL``, and ``…follow_fills``."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

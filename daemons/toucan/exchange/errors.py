@@ -1,0 +1,16 @@
+"""Errors of the exchange's process, typed by whose move it is.
+
+* The one who starts it: :class:`ExchangeConfigError`.
+* Whoever connects: :class:`toucan.exchange.core.wire.WireError`, :class:`toucan.exchange.core.exchange.FirmRefused`; the connection is closed.
+* The operator: :class:`toucan.exchange.core.operator.OperatorError`; the answer says what was wrong.
+"""
+
+from __future__ import annotations
+
+from toucan.errors import InvalidSettings
+
+__all__ = ["ExchangeConfigError"]
+
+
+class ExchangeConfigError(InvalidSettings):
+    """The exchange cannot start as it is asked to; the message says which setting to change."""

@@ -1,0 +1,92 @@
+"""Who may what: a user's entitlements, and what follows from them for accounts, orders, nodes of the risk tree and events.
+
+Pure: values in, yes or no out. Nobody learns of what he may not see that it exists: another account's order is *not found*, and an account that he is
+not entitled to is refused in the same words whether or not there is one.
+
+| action | what it allows on the user's accounts |
+|---|---|
+| ``view`` | to see orders, positions, limits and streams |
+| ``cancel`` | to cancel what he entered himself; includes ``view`` |
+| ``trade`` | to enter orders in his symbols, to replace and cancel his own; includes ``cancel`` |
+| ``cancel-others`` | to cancel and, with ``trade``, to replace what other users entered; includes ``cancel`` |
+| ``limits`` | to change limits of nodes below which there are only accounts of his; includes ``view`` |
+| ``kill`` | to set trading levels of such nodes; includes ``view`` |
+| ``adjust`` | to add to positions; includes ``view`` |
+| ``drop-copy`` | to read along with everything that happens |
+
+The firm's node has every account below it, so that limits and levels of the firm are for users with all accounts. To stop trading is
+allowed to whoever may do it at all: symbols bound what is entered, never what is cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+__all__ = ["ACTIONS", "User", "accounts_below", "expanded"]
+
+#: Every action and those that it includes.
+ACTIONS: dict[str, tuple[str, ...]] = {
+    "view": (),
+    "cancel": ("view",),
+    "trade": ("cancel", "view"),
+    "cancel-others": ("cancel", "view"),
+    "limits": ("view",),
+    "kill": ("view",),
+    "adjust": ("view",),
+    "drop-copy": (),
+}
+
+
+def expanded(actions: Collection[str]) -> frozenset[str]:
+    """Actions with all that they include."""
+    return frozenset(actions).union(*(ACTIONS[action] for action in actions))
+
+
+class User(msgspec.Struct, frozen=True):
+    """One user. ``accounts`` and ``symbols`` None: all. ``actions`` as :func:`expanded` gives them."""
+
+    name: str
+    accounts: frozenset[str] | None
+    actions: frozenset[str]
+    symbols: frozenset[str] | None = None
+
+    def may(self, action: str) -> bool:
+        """Whether he may do it at all."""
+        return action in self.actions
+
+    def has_account(self, account: str) -> bool:
+        """Whether it is one of his."""
+        return self.accounts is None or account in self.accounts
+
+    def sees_order(self, account: str) -> bool:
+        """Whether he may see an order on this account."""
+        return "view" in self.actions and self.has_account(account)
+
+    def trades_symbol(self, symbol: str) -> bool:
+        """Whether he may enter orders in it."""
+        return self.symbols is None or symbol in self.symbols
+
+    def has_node(self, node: str, teams: Mapping[str, Collection[str]]) -> bool:
+        """Whether there are only accounts of his below a node, and at least one; ``teams`` gives each team's accounts."""
+        if self.accounts is None:
+            return True
+        below = accounts_below(node, teams)
+        return bool(below) and self.accounts.issuperset(below)
+
+    def concerned_by_node(self, node: str, teams: Mapping[str, Collection[str]]) -> bool:
+        """Whether an account of his lies at or below a node, so that what happens to the node happens to him."""
+        if self.accounts is None or "/" not in node:
+            return True
+        return not self.accounts.isdisjoint(accounts_below(node, teams))
+
+
+def accounts_below(node: str, teams: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """The accounts at or below a node (``firm``, ``firm/TEAM``, ``firm/TEAM/ACCOUNT``, ``firm/TEAM/ACCOUNT/TRADER``); empty: there is none."""
+    names = node.split("/")
+    if len(names) == 1:
+        return frozenset(account for accounts in teams.values() for account in accounts)
+    if len(names) == 2:
+        return frozenset(teams.get(names[1], ()))
+    return frozenset(names[2:3])

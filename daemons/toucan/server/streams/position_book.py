@@ -1,0 +1,120 @@
+"""Positions as front ends tell them: with marks and amounts, each worked out and encoded once however many ask.
+
+The core's numbers are exact and cost some microseconds each; what was worked out is kept until the position or its mark changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from aviary.toucan.v1 import types_pb2 as tp
+from toucan.core.positions import Position
+from toucan.engine.port import EnginePort
+from toucan.server.entitlements import User
+from toucan.server.errors import NotEntitled
+from toucan.server.translate import fields, to_wire
+from toucan.server.translate.pieces import position_piece
+
+__all__ = ["PositionBook", "PositionFilter", "PositionKey"]
+
+
+class PositionKey(NamedTuple):
+    """Which position; ``trader`` None: the whole account's."""
+
+    account: str
+    trader: str | None
+    symbol: str
+
+
+class PositionFilter(msgspec.Struct, frozen=True):
+    """Which positions somebody wants to see, as far as he may; None: all."""
+
+    accounts: frozenset[str] | None
+    symbols: frozenset[str] | None
+    by_trader: bool
+
+    @classmethod
+    def of(
+        cls, accounts: Collection[str], symbols: Collection[str], by_trader: bool, user: User
+    ) -> PositionFilter:
+        """Raises :class:`~toucan.server.errors.CallError` for names that cannot be, and accounts that are not the user's."""
+        named = fields.names(accounts, "accounts")
+        for account in sorted(named or ()):
+            if not user.has_account(account):
+                raise NotEntitled(f"{user.name} is not entitled to account {account!r}")
+        return cls(named or user.accounts, fields.names(symbols, "symbols"), by_trader)
+
+    def takes(self, key: PositionKey) -> bool:
+        """Whether a position matches."""
+        return (
+            (self.by_trader or key.trader is None)
+            and (self.accounts is None or key.account in self.accounts)
+            and (self.symbols is None or key.symbol in self.symbols)
+        )
+
+
+class PositionBook:
+    """All positions of the copy, by key."""
+
+    def __init__(self, port: EnginePort) -> None:
+        self._port = port
+        #: Every position there is or was, and the event that changed it last; for older ones the event at which this front end began.
+        self.keys: dict[PositionKey, int] = {}
+        self._of_symbol: dict[str, list[PositionKey]] = {}
+        self._marks: dict[str, int | None] = {}
+        self._pieces: dict[PositionKey, bytes] = {}
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """The copy was replaced."""
+        state = self._port.state
+        self._pieces.clear()
+        for position in state.positions:
+            self._add(PositionKey(position.account, position.trader, position.symbol), state.seq)
+
+    def _add(self, key: PositionKey, seq: int) -> None:
+        if key not in self.keys:
+            self._of_symbol.setdefault(key.symbol, []).append(key)
+        self.keys[key] = seq
+
+    def changed(self, account: str, trader: str, symbol: str, seq: int) -> tuple[PositionKey, PositionKey]:
+        """A trader's position is another one, and so his account's."""
+        both = PositionKey(account, None, symbol), PositionKey(account, trader, symbol)
+        for key in both:
+            self._add(key, seq)
+            self._pieces.pop(key, None)
+        return both
+
+    def marked(self, symbols: Iterable[str]) -> list[PositionKey]:
+        """Which positions are worth something else after the market has moved in these symbols."""
+        moved: list[PositionKey] = []
+        for symbol in symbols:
+            mark = to_wire.mark_price(self._port.quotes.get(symbol))
+            if mark == self._marks.get(symbol):
+                continue
+            self._marks[symbol] = mark
+            for key in self._of_symbol.get(symbol, ()):
+                self._pieces.pop(key, None)
+                if self._port.state.positions.quantity(key.account, key.symbol, key.trader):
+                    moved.append(key)
+        return moved
+
+    def position(self, key: PositionKey) -> Position:
+        """How it stands now."""
+        return self._port.state.positions.position(key.account, key.symbol, key.trader)
+
+    def to_wire(self, key: PositionKey) -> tp.Position:
+        """The same for the wire, at the newest mark."""
+        mark = to_wire.mark_price(self._port.quotes.get(key.symbol))
+        instrument = self._port.instruments.get(key.symbol)
+        return to_wire.position(self.position(key), instrument, mark, self.keys[key])
+
+    def piece(self, key: PositionKey) -> bytes:
+        """The same, encoded; at the mark of the last :meth:`marked`."""
+        piece = self._pieces.get(key)
+        if piece is None:
+            piece = self._pieces[key] = position_piece(self.to_wire(key))
+        return piece
