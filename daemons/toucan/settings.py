@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from hostkit.strict_toml import StrictTomlError, read_toml
 from toucan.engine.settings import EngineSection, VenueSection
 from toucan.errors import InvalidSettings
 
-__all__ = ["CONFIG_PATH", "ToucanSettings", "load_settings"]
+__all__ = ["CONFIG_PATH", "ToucanSettings", "load_settings", "write_settings"]
 
 CONFIG_PATH = Path("/etc/aviary/toucan.toml")
 
@@ -30,3 +32,17 @@ def load_settings(path: Path) -> ToucanSettings:
         return read_toml(path, ToucanSettings)
     except StrictTomlError as error:
         raise InvalidSettings(str(error)) from error
+
+
+def write_settings(
+    path: Path, engine: EngineSection, venues: Mapping[str, VenueSection], server: Mapping[str, object]
+) -> None:
+    """Writes such a file."""
+    sections = {"engine": msgspec.to_builtins(engine), "server": dict(server)}
+    sections |= {f"venue.{name}": msgspec.to_builtins(venue) for name, venue in venues.items()}
+    lines = []
+    for name, values in sections.items():
+        lines.append(f"[{name}]")
+        # A JSON string is a TOML string, and so are numbers, booleans and lists of them.
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -408,6 +408,11 @@ class Toucan:
         """The session that this client's keys are of."""
         return self._connection.session
 
+    @property
+    def last_key(self) -> RequestKey | None:
+        """Of the last request that changes something, answered or not: what an interrupted program may want to ask again."""
+        return self._connection.last_key
+
     def close(self) -> None:
         """Ends the connection and all streams."""
         self._connection.close()

@@ -125,6 +125,8 @@ class Connection:
         self.connect_timeout_s = connect_timeout_s
         self.stream_silence_s = stream_silence_s
         self._keys = keys
+        #: Of the last request that changes something, answered or not.
+        self.last_key: RequestKey | None = None
         self._account = account
         self._identity: Identity | None = None
         #: Held from a number's making to its answer.
@@ -173,6 +175,8 @@ class Connection:
         )
         key = self._keys.next() if given_key is None else given_key
         while True:
+            if call.is_mutating:
+                self.last_key = key
             response = self._attempt(call, keyed(call, key, self._seen_seq), deadline_s)
             if not isinstance(response, Failure):
                 return self._read(call, response, key, deadline_s)

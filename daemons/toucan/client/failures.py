@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import grpc
+import grpc.aio
 
 from aviary.toucan.v1 import toucan_pb2, types_pb2
 from toucan.client import decode
@@ -88,7 +89,7 @@ def is_final_for_stream(failure: Failure) -> bool:
 
 def failure_of_error(error: grpc.RpcError) -> Failure:
     """What a call's error says."""
-    if not isinstance(error, grpc.Call):
+    if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         return Failure("UNKNOWN", str(error))
     code = error.code()
     status, text = "UNKNOWN" if code is None else code.name, error.details() or ""

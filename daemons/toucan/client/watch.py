@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -60,6 +60,8 @@ class Watch(Generic[_Batch, _Item]):
         self.last_heard_s = time.monotonic()
         #: Why there is no connection.
         self.trouble = ""
+        #: Called by the iterating thread when the connection, or the front end's with the engine, is lost or back.
+        self.on_state: Callable[[], None] | None = None
         connection.watch_over(self)
 
     # --- iterating ---
@@ -106,9 +108,16 @@ class Watch(Generic[_Batch, _Item]):
 
     def _heard(self, response: Any) -> _Batch:
         batch = self._connection.decoded(lambda table: self._stream.take(response, table.find))
+        before = self.is_connected, self.is_stale
         self.is_connected, self.is_stale = True, batch.is_stale
         self.last_heard_s, self.trouble, self._attempts = time.monotonic(), "", 0
+        if before != (self.is_connected, self.is_stale):
+            self._tell_state()
         return batch
+
+    def _tell_state(self) -> None:
+        if self.on_state is not None:
+            self.on_state()
 
     # --- connections ---
 
@@ -137,13 +146,16 @@ class Watch(Generic[_Batch, _Item]):
             self._is_closed = True  # its own time is over
         if self._is_over():
             return
-        if self.is_connected:
-            self.is_connected, self._lost_at_s = False, time.monotonic()
+        was_connected, self.is_connected = self.is_connected, False
+        if was_connected:
+            self._lost_at_s = time.monotonic()
         self.trouble = (
             f"silent for {self._connection.stream_silence_s:g} s" if self._is_silent else failure.text
         )
         if is_final_for_stream(failure):
             raise failure.error()
+        if was_connected:
+            self._tell_state()
         if link is not None and failure.doubts_connection:
             self._connection.drop(link)
         waited_s = time.monotonic() - self._lost_at_s

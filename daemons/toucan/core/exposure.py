@@ -64,7 +64,7 @@ class SymbolUsage:
     @property
     def worst_position(self) -> int:
         """The largest position, long or short, that its open orders can lead to."""
-        return max(abs(self.position), self.position + self.buy.quantity, self.sell.quantity - self.position)
+        return max(self.position + self.buy.quantity, self.sell.quantity - self.position)
 
 
 class NodeUsage:

@@ -131,12 +131,15 @@ class VenueSession:
         problem = anomaly(order, report)
         if problem is not None:
             return [self._refused(report, *problem, order)]
-        taken: list[ev.Event] = [ev.Reported(self.name, order.order_id, report)]
+        taken = ev.Reported(self.name, order.order_id, report)
+        return [taken, *self._missing_executions(report, order.order_id, order.cum_quantity)]
+
+    def _missing_executions(self, report: Report, order_id: int, known: int) -> list[ev.Event]:
         told = report.cum_quantity
-        if report.kind is ExecType.ORDER_STATUS and told is not None and told > order.cum_quantity:
-            text = f"the venue has filled {told} of order {order.order_id}, and told of {order.cum_quantity}"
-            taken.append(self._refused(report, Anomaly.MISSING_EXECUTIONS, text, order))
-        return taken
+        if report.kind is not ExecType.ORDER_STATUS or told is None or told <= known:
+            return []
+        text = f"the venue has filled {told} of order {order_id}, and told of {known}"
+        return [ev.ReportRefused(self.name, report, Anomaly.MISSING_EXECUTIONS, text, order_id)]
 
     def _refused(self, report: Report, code: Anomaly, text: str, order: Order | None) -> ev.ReportRefused:
         return ev.ReportRefused(self.name, report, code, text, None if order is None else order.order_id)
@@ -162,6 +165,7 @@ class VenueSession:
         return [
             ev.OrderAdopted(order_id, owner, terms, self.name, report.cl_ord_id),
             ev.Reported(self.name, order_id, report),
+            *self._missing_executions(report, order_id, 0),
         ]
 
     def _is_whole(self, report: Report) -> bool:

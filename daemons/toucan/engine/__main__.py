@@ -10,6 +10,8 @@ import click
 from hostkit.log import configure_logging
 from toucan.engine.main import run
 from toucan.engine.settings import EngineSettings
+from toucan.errors import ToucanError
+from toucan.journal.errors import JournalError
 from toucan.settings import CONFIG_PATH, load_settings
 
 __all__ = ["main"]
@@ -17,17 +19,28 @@ __all__ = ["main"]
 
 @click.command(name="engine")
 @click.option(
-    "--config", type=click.Path(path_type=Path, dir_okay=False), default=CONFIG_PATH, show_default=True, help="Settings file."
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=CONFIG_PATH,
+    show_default=True,
+    help="Settings file.",
 )
 @click.option(
-    "--accept-loss", is_flag=True, help="Go on although the end of the journal is missing; what is lost is recorded as lost."
+    "--accept-loss",
+    is_flag=True,
+    help="Go on although the end of the journal is missing; what is lost is recorded as lost.",
 )
-@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
 def main(config: Path, accept_loss: bool, log_level: str) -> None:
     """Run the order-entry engine until SIGTERM or SIGINT."""
     configure_logging(log_level, "console")
-    settings = load_settings(config)
-    sys.exit(run(EngineSettings(settings.engine, settings.venue, accept_loss)))
+    try:
+        settings = load_settings(config)
+        sys.exit(run(EngineSettings(settings.engine, settings.venue, accept_loss)))
+    except (ToucanError, JournalError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
 
 
 if __name__ == "__main__":

@@ -134,11 +134,16 @@ class FrontDoor:
             raise ValueError(problem)
         self._numbers += 1
         channel = ServerChannel.create(ring_bytes=FRONT_RING_BYTES, client_waits="loop")
+        try:
+            greeting = encode_frame(msgspec.msgpack.encode(self._greeting()))
+            sent = send_with_descriptors(sock, greeting, [*channel.descriptors, *self._descriptors])
+            if sent < len(greeting):
+                sock.sendall(greeting[sent:])
+            channel.descriptors_sent()
+        except BaseException:
+            channel.close()
+            raise
         front = Front(self._numbers, hello.name, channel)
-        greeting = encode_frame(msgspec.msgpack.encode(self._greeting()))
-        sent = send_with_descriptors(sock, greeting, [*channel.descriptors, *self._descriptors])
-        sock.sendall(greeting[sent:])
-        channel.descriptors_sent()
         sock.setblocking(False)
         self._open[sock] = front.number
         self._selector.register(sock, selectors.EVENT_READ)

@@ -69,6 +69,7 @@ def run(settings: EngineSettings) -> int:
                 new_journal_id=secrets.token_bytes(_JOURNAL_ID_BYTES),
                 at_ns=time.time_ns(),
                 witness_path=Path(settings.engine.witness),
+                segment_bytes=settings.engine.segment_bytes,
                 accept_loss=settings.accept_loss,
             )
         )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from toucan.journal.limits import SEGMENT_BYTES_DEFAULT
+
 __all__ = ["EngineSection", "EngineSettings", "VenueSection"]
 
 
@@ -24,6 +26,8 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: str = "/etc/aviary/limits.toml"
     #: Who we are at the venues.
     firm: str = "FIRM"
+    #: Size of the journal's files, of which one or two are always there in full; a multiple of 4096.
+    segment_bytes: int = SEGMENT_BYTES_DEFAULT
     #: Address of /metrics, host:port; empty: none.
     metrics: str = ""
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+from hostkit.notify import notify
 from toucan.exchange.core.background import BackgroundEvent
 from toucan.exchange.core.exchange import Exchange
 from toucan.exchange.errors import ExchangeConfigError
@@ -82,6 +83,7 @@ async def _serve(
     # What lives now lives until the end: keep it out of every collection.
     gc.collect()
     gc.freeze()
+    notify(READY="1", STATUS=f"life {server.exchange.life}")
     if settings.announces_ready:
         print(_ready_line(settings, server, listeners), flush=True)
     await stop.wait()

@@ -27,7 +27,7 @@ __all__ = ["Opened", "open_tail"]
 
 _ACCEPT = (
     "If the data can be had from elsewhere (another copy, the right disk), stop and bring it here; "
-    "if it is lost for good, start once with accept_loss"
+    "if it is lost for good, start the engine once with --accept-loss"
 )
 
 

@@ -16,14 +16,14 @@ from google.protobuf.message import Message
 
 from toucan.core.order import Client
 from toucan.server.entitlements import User
-from toucan.server.errors import CallError, NotEntitled
+from toucan.server.errors import CallError
 from toucan.server.identity import Authority, Identity
 from toucan.server.limits import ASK_TIMEOUT_S, DEADLINE_MARGIN_S
 from toucan.server.metrics import Metrics
 from toucan.server.translate.from_wire import Key, parse
 from toucan.server.translate.statuses import metadata
 
-__all__ = ["Call", "Calls", "StreamContext", "UnaryHandler"]
+__all__ = ["Call", "Calls", "StreamContext"]
 
 _log = structlog.get_logger("toucan.server")
 _Request = TypeVar("_Request", bound=Message)
@@ -68,19 +68,6 @@ class Call:
         self.facts["session"], self.facts["number"] = key.session, key.number
         return Client(self.user.name, key.session)
 
-    def require(self, action: str) -> None:
-        """Raises :class:`~toucan.server.errors.NotEntitled` if the user may not do this at all."""
-        if not self.user.may(action):
-            raise NotEntitled(f"{self.user.name} is not entitled to {action!r}")
-
-    def require_account(self, account: str) -> None:
-        """Raises :class:`~toucan.server.errors.NotEntitled` for an account that is not the user's, whether or not there is one."""
-        if not self.user.has_account(account):
-            raise NotEntitled(f"{self.user.name} is not entitled to account {account!r}")
-
-
-UnaryHandler = Callable[[Call, Any], Awaitable[Message]]
-
 
 class Calls:
     """Makes gRPC's handlers of ours."""
@@ -108,7 +95,7 @@ class Calls:
                 answer = await handle(call, parse(kind, data))
                 return answer.SerializeToString()
             except CallError as error:
-                outcome = _outcome(error)
+                outcome = error.outcome
                 await _abort(context, error)
             except asyncio.CancelledError:
                 outcome = "CANCELLED"
@@ -119,15 +106,18 @@ class Calls:
                 await _abort(context, _bug())
             finally:
                 seconds = loop.time() - began
-                self._metrics.answered(method, outcome, seconds)
                 if is_logged:
-                    self._note(method, call, outcome, seconds)
+                    facts = {} if call is None else {"user": call.user.name, **call.facts}
+                    self.note(method, facts, outcome, seconds)
+                else:
+                    self._metrics.answered(method, outcome, seconds)
             raise AssertionError("abort raises")
 
         return grpc.unary_unary_rpc_method_handler(run)
 
-    def _note(self, method: str, call: Call | None, outcome: str, seconds: float) -> None:
-        facts = {} if call is None else {"user": call.user.name, **call.facts}
+    def note(self, method: str, facts: dict[str, object], outcome: str, seconds: float) -> None:
+        """Counts a request and writes a line of the log."""
+        self._metrics.answered(method, outcome, seconds)
         _log.info(method, **facts, outcome=outcome, latency_ms=round(seconds * 1e3, 3))
 
     def server_stream(
@@ -160,7 +150,7 @@ class Calls:
             call = Call(method, self._authority.identify(context), context)
             await handle(call)
         except CallError as error:
-            outcome = _outcome(error)
+            outcome = error.outcome
             await _abort(context, error)
         except asyncio.CancelledError:
             outcome = "CANCELLED"
@@ -174,11 +164,6 @@ class Calls:
             self._metrics.stream_ended(method, outcome)
             facts = {} if call is None else {"user": call.user.name, **call.facts}
             _log.info(f"{method} ended", **facts, outcome=outcome, seconds=round(loop.time() - began, 3))
-
-
-def _outcome(error: CallError) -> str:
-    """One of a bounded number of words."""
-    return "DENIED" if error.denial is not None else error.code or error.status.name
 
 
 def _bug() -> CallError:

@@ -24,6 +24,8 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from toucan.server.errors import NotEntitled
+
 __all__ = ["ACTIONS", "User", "accounts_below", "expanded"]
 
 #: Every action and those that it includes.
@@ -60,13 +62,24 @@ class User(msgspec.Struct, frozen=True):
         """Whether it is one of his."""
         return self.accounts is None or account in self.accounts
 
+    def require(self, action: str) -> None:
+        """Raises :class:`~toucan.server.errors.NotEntitled` if he may not do it at all."""
+        if action not in self.actions:
+            raise NotEntitled(f"{self.name} is not entitled to {action!r}")
+
+    def require_account(self, account: str) -> None:
+        """Raises :class:`~toucan.server.errors.NotEntitled` for an account that is not his, whether or not there is one."""
+        if not self.has_account(account):
+            raise NotEntitled(f"{self.name} is not entitled to account {account!r}")
+
+    def require_symbol(self, symbol: str) -> None:
+        """Raises :class:`~toucan.server.errors.NotEntitled` for a symbol that he may not trade, whether or not there is one."""
+        if self.symbols is not None and symbol not in self.symbols:
+            raise NotEntitled(f"{self.name} is not entitled to trade {symbol!r}")
+
     def sees_order(self, account: str) -> bool:
         """Whether he may see an order on this account."""
         return "view" in self.actions and self.has_account(account)
-
-    def trades_symbol(self, symbol: str) -> bool:
-        """Whether he may enter orders in it."""
-        return self.symbols is None or symbol in self.symbols
 
     def has_node(self, node: str, teams: Mapping[str, Collection[str]]) -> bool:
         """Whether there are only accounts of his below a node, and at least one; ``teams`` gives each team's accounts."""

@@ -75,6 +75,11 @@ class CallError(Exception):
         self.field = field
         self.denial = denial
 
+    @property
+    def outcome(self) -> str:
+        """One of a bounded number of words, for logs and metrics."""
+        return "DENIED" if self.denial is not None else self.code or self.status.name
+
 
 class InvalidRequest(CallError):
     """A message that makes no sense by itself."""

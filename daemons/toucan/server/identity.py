@@ -2,7 +2,7 @@
 
 With ``tls_client_ca`` a client's certificate says who he is, and TLS has verified it before anything gets here. Otherwise it is a token, in the
 metadata ``authorization: Bearer …``. A token is believed only as far as the connection that brings it can be, hence
-:meth:`toucan.server.settings.ServerSettings.check`. In dev mode everyone is the one user.
+:meth:`toucan.server.settings.ServerSection.check`. With a ``local_user`` everyone is that one.
 
 The users file is looked at in a thread, so that a slow disk holds up nobody. A new file that cannot be used is reported and the old one stays in
 force. What changes for somebody's open streams is told to :attr:`Authority.on_change`.
@@ -22,9 +22,9 @@ from toucan.server.entitlements import User
 from toucan.server.errors import NotAuthenticated
 from toucan.server.files import stamp
 from toucan.server.limits import USERS_CHECK_S
-from toucan.server.settings import ServerSettings
+from toucan.server.settings import ServerSection
 from toucan.server.tls import Tls
-from toucan.server.users import Credential, dev_users, load_users
+from toucan.server.users import Credential, load_users, local_users
 
 __all__ = ["Authority", "CallPeer", "Identity"]
 
@@ -52,13 +52,13 @@ class CallPeer(Protocol):
 class Authority:
     """Knows all users. Raises :class:`~toucan.errors.InvalidSettings` if there is no usable users file to begin with."""
 
-    def __init__(self, settings: ServerSettings, tls: Tls | None) -> None:
-        self._file = settings.users_file
+    def __init__(self, section: ServerSection, tls: Tls | None) -> None:
+        self._file = section.users_file
         self._tls = tls
-        self._by_certificate = bool(settings.server.tls_client_ca)
-        self._dev_user = settings.dev_user
+        self._by_certificate = bool(section.tls_client_ca)
+        self._local_user = section.local_user
         self._seen = stamp(self._file)
-        self.users = dev_users(settings.dev_user) if self._file is None else load_users(self._file)
+        self.users = local_users(section.local_user) if self._file is None else load_users(self._file)
         self._reload_wanted = asyncio.Event()
         #: Called on the loop after the users have changed.
         self.on_change: Callable[[], None] = lambda: None
@@ -67,8 +67,8 @@ class Authority:
 
     def identify(self, peer: CallPeer) -> Identity:
         """Whose call this is. Raises :class:`~toucan.server.errors.NotAuthenticated`."""
-        if self._dev_user:
-            user = self.users.renewed(self._dev_user, Credential())
+        if self._local_user:
+            user = self.users.renewed(self._local_user, Credential())
             assert user is not None
             return Identity(user, Credential())
         found = self._certified(peer) if self._by_certificate else self._token_holder(peer)

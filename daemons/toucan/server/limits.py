@@ -11,6 +11,7 @@ __all__ = [
     "CUT_OFF_AFTER_S",
     "DEADLINE_MARGIN_S",
     "DEPTH_MAX",
+    "DROP_COPIES_PER_MESSAGE",
     "DROP_COPIES_WAITING_MAX",
     "ERROR_TEXT_CHARACTERS_MAX",
     "FILTER_NAMES_MAX",
@@ -42,7 +43,8 @@ __all__ = [
     "REQUEST_BYTES_MAX",
     "REQUEST_NUMBER_MAX",
     "RPCS_MAX",
-    "SESSION_QUEUE_MAX",
+    "SESSION_ANSWERS_MAX",
+    "SESSION_BROKEN_TIMEOUT_S",
     "SNAPSHOT_ORDERS_PER_TURN",
     "STALL_CHECK_S",
     "STOP_GRACE_S",
@@ -164,6 +166,9 @@ UPDATES_WAITING_MAX = 1000
 #: Events that wait for one drop copy. It leaves nothing out, so over it the stream is cut off; it can go on where it was.
 DROP_COPIES_WAITING_MAX = 10_000
 
+#: Events of one message of a drop copy: about a millisecond of encoding.
+DROP_COPIES_PER_MESSAGE = 100
+
 #: Updates of one message: some 60 KiB.
 UPDATES_PER_MESSAGE_MAX = 256
 
@@ -197,8 +202,11 @@ DEPTH_MAX = 10
 #: Symbols of one market data stream: a large watch list.
 MARKET_SYMBOLS_MAX = 1000
 
-#: Requests of a session stream that wait for their turn; over it the stream is not read until some are answered.
-SESSION_QUEUE_MAX = 64
+#: Answers on a session's stream that its client has not taken; over it the stream is not read until some are.
+SESSION_ANSWERS_MAX = 64
+
+#: How long the engine is given to hear that a session's stream has broken off.
+SESSION_BROKEN_TIMEOUT_S = 5.0
 
 #: The longest grace time after a session was lost: a day.
 GRACE_MS_MAX = 24 * 3600 * 1000

@@ -48,12 +48,6 @@ class Asker(Protocol):
     def client(self, key: Key) -> Client:
         """The client of a request."""
 
-    def require(self, action: str) -> None:
-        """Raises NotEntitled."""
-
-    def require_account(self, account: str) -> None:
-        """Raises NotEntitled."""
-
 
 class OrderEntry:
     """The part of OrderEntryService that changes orders."""
@@ -89,7 +83,7 @@ class OrderEntry:
     ) -> Reply:
         client = asker.client(key)
         asker.facts["order_id"] = order_id
-        asker.require(action)
+        asker.user.require(action)
         if self._port.state.client(client).recall(key.number) is None:
             await self._check_order(asker, order_id)
         return await self._asking.ask(client, key.number, body, asker.timeout_s)
@@ -112,7 +106,7 @@ class OrderEntry:
         """MassCancel: of what matches only what the user may cancel; what others entered is left alone where he may not touch it."""
         key, body = from_wire.key(request), from_wire.mass_cancel(request)
         client = asker.client(key)
-        asker.require("cancel")
+        asker.user.require("cancel")
         reply = await self._asking.ask(client, key.number, _within(body, asker), asker.timeout_s)
         assert isinstance(reply.outcome, MassCanceled)
         asker.facts["orders"] = len(reply.outcome.order_ids)
@@ -131,10 +125,9 @@ class OrderEntry:
 
 
 def _may_enter(asker: Asker, account: str, symbol: str) -> None:
-    asker.require("trade")
-    asker.require_account(account)
-    if not asker.user.trades_symbol(symbol):
-        raise NotEntitled(f"{asker.user.name} is not entitled to trade {symbol!r}")
+    asker.user.require("trade")
+    asker.user.require_account(account)
+    asker.user.require_symbol(symbol)
 
 
 def _within(body: rq.MassCancel, asker: Asker) -> rq.MassCancel:
@@ -143,7 +136,7 @@ def _within(body: rq.MassCancel, asker: Asker) -> rq.MassCancel:
     if accounts is None:
         accounts = None if user.accounts is None else tuple(sorted(user.accounts))
     else:
-        asker.require_account(accounts[0])
+        asker.user.require_account(accounts[0])
     owner = body.owner
     if not user.may("cancel-others"):
         if owner not in ("", user.name):

@@ -14,7 +14,6 @@ from toucan.core.order import Client, Order
 from toucan.core.terms import OrderTerms
 from toucan.core.values import OrdStatus, Side
 from toucan.server.entitlements import User
-from toucan.server.errors import NotEntitled
 from toucan.server.translate.from_wire import FilterTerms
 
 __all__ = ["OfOrder", "OrderFilter", "Standing", "filter_of"]
@@ -86,6 +85,5 @@ def filter_of(terms: FilterTerms, user: User) -> OrderFilter:
         accounts = user.accounts
     else:
         for account in sorted(accounts):
-            if not user.has_account(account):
-                raise NotEntitled(f"{user.name} is not entitled to account {account!r}")
+            user.require_account(account)
     return OrderFilter(accounts, terms.symbols, terms.side, terms.owners, terms.is_open, terms.statuses)

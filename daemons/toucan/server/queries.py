@@ -40,7 +40,7 @@ class Queries:
 
     async def get_order(self, call: Call, request: pb.GetOrderRequest) -> pb.GetOrderResponse:
         """GetOrder. Another account's order is not found."""
-        call.require("view")
+        call.user.require("view")
         order_id = fields.order_id(request.order_id)
         await self._caught_up(call, request.min_seq)
         order = self._port.state.orders.get(order_id)
@@ -56,7 +56,7 @@ class Queries:
 
     async def list_orders(self, call: Call, request: pb.ListOrdersRequest) -> pb.ListOrdersResponse:
         """ListOrders: the newest first, page by page. A page token is the last order's id."""
-        call.require("view")
+        call.user.require("view")
         wanted = filter_of(from_wire.filter_terms(request.filter), call.user)
         size = fields.bounded(request.page_size, 0, ORDERS_PAGE_MAX, "page_size") or ORDERS_PAGE_DEFAULT
         below = _page_start(request.page_token)
@@ -95,7 +95,7 @@ class Queries:
 
     async def list_positions(self, call: Call, request: pb.ListPositionsRequest) -> pb.ListPositionsResponse:
         """ListPositions."""
-        call.require("view")
+        call.user.require("view")
         wanted = PositionFilter.of(request.accounts, request.symbols, request.by_trader, call.user)
         await self._caught_up(call, request.min_seq)
         answer = pb.ListPositionsResponse(seq=self._port.state.seq)

@@ -48,7 +48,7 @@ class RiskCalls:
 
     async def _change(self, call: Call, key: from_wire.Key, action: str, node: str, body: Body) -> Reply:
         client = call.client(key)
-        call.require(action)
+        call.user.require(action)
         if not call.user.has_node(node, self._port.state.risk.tree.teams):
             raise NotEntitled(f"{call.user.name} is not entitled to all accounts below node {node!r}")
         return await self._asking.ask(client, key.number, body, call.timeout_s)
@@ -60,14 +60,14 @@ class RiskCalls:
         key, body = from_wire.key(request), from_wire.adjust_position(request)
         client = call.client(key)
         call.facts.update(account=body.account, symbol=body.symbol, reason=body.reason)
-        call.require("adjust")
-        call.require_account(body.account)
+        call.user.require("adjust")
+        call.user.require_account(body.account)
         reply = await self._asking.ask(client, key.number, body, call.timeout_s)
         return pb.AdjustPositionResponse(seq=reply.seq)
 
     async def list_limits(self, call: Call, request: pb.ListLimitsRequest) -> pb.ListLimitsResponse:
         """ListLimits: nodes below which there are accounts of the user alone, and all that anybody has used or set."""
-        call.require("view")
+        call.user.require("view")
         root = fields.printable(request.node, NODE_CHARACTERS_MAX, "node")
         risk = self._port.state.risk
         nodes = [

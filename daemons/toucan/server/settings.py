@@ -7,70 +7,96 @@ from pathlib import Path
 
 import msgspec
 
+from hostkit.strict_toml import StrictTomlError, read_toml
+from toucan.core.events import ENGINE
+from toucan.core.risk_tree import is_name
+from toucan.engine.settings import EngineSection, VenueSection
 from toucan.errors import InvalidSettings
 
-__all__ = ["ServerSection", "ServerSettings", "is_loopback"]
+__all__ = ["ServerFile", "ServerSection", "is_loopback", "load_server_file"]
 
 
 class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[server]``."""
+    """``[server]``; :meth:`check` it before it is used."""
 
     #: Address of the gRPC service, host:port; port 0: any free one.
     listen: str = "127.0.0.1:7070"
+    #: Several front ends may have the same address; the kernel deals connections out.
+    share_port: bool = True
     #: PEM file with the certificate of this server and those between it and the root; empty: no TLS.
     tls_certificate: str = ""
     #: PEM file with its key.
     tls_key: str = ""
-    #: PEM file with the roots of clients' certificates. If it is set, every client needs one, and no token.
+    #: PEM file with the roots of clients' certificates. If it is set every client needs one, which says who he is; else a token does.
     tls_client_ca: str = ""
     #: Who may connect, and what he may do; read again when it changes and at SIGHUP.
     users: str = "/etc/aviary/toucan-users.toml"
-    #: Serves without TLS also where others than this host can connect: they could read and change everything.
+    #: Instead of the users file: everyone who connects is this user and may do everything.
+    local_user: str = ""
+    #: Serves without TLS, or with a local user, also where others than this host can connect: they could read and change everything.
     insecure: bool = False
-    #: Several front ends may have the same address; the kernel deals connections out.
-    share_port: bool = False
     #: Address of /metrics, host:port; empty: none.
     metrics: str = ""
-
-
-class ServerSettings(msgspec.Struct, frozen=True):
-    """All that a front end needs; :meth:`check` it before it is used."""
-
-    server: ServerSection
-    #: Dev mode: everyone who connects is this user and may do everything; there is no users file. Empty: not so.
-    dev_user: str = ""
 
     @property
     def has_tls(self) -> bool:
         """Whether connections are encrypted."""
-        return bool(self.server.tls_certificate)
+        return bool(self.tls_certificate)
+
+    @property
+    def users_file(self) -> Path | None:
+        """Where the users are; None with a local user."""
+        return None if self.local_user else Path(self.users)
 
     def check(self) -> None:
         """What no setting can say alone. Raises :class:`~toucan.errors.InvalidSettings`."""
-        section = self.server
-        for key in ("listen", "metrics"):
-            text = getattr(section, key)
-            if text or key == "listen":
-                _check_address(key, text)
-        if bool(section.tls_certificate) != bool(section.tls_key):
+        _check_address("listen", self.listen)
+        if self.metrics:
+            _check_address("metrics", self.metrics)
+        if bool(self.tls_certificate) != bool(self.tls_key):
             given, missing = (
-                ("tls_key", "tls_certificate") if section.tls_key else ("tls_certificate", "tls_key")
+                ("tls_key", "tls_certificate") if self.tls_key else ("tls_certificate", "tls_key")
             )
             raise InvalidSettings(
                 f"server.{given} needs server.{missing} beside it; both may name one file that has both"
             )
-        if section.tls_client_ca and not self.has_tls:
+        if self.tls_client_ca and not self.has_tls:
             raise InvalidSettings("server.tls_client_ca needs server.tls_certificate and server.tls_key")
-        if not self.has_tls and not section.insecure and not is_loopback(section.listen):
+        if self.local_user and (not is_name(self.local_user) or self.local_user == ENGINE.user):
+            raise InvalidSettings(f"server.local_user = {self.local_user!r} cannot be the name of a user")
+        self._check_reach()
+
+    def _check_reach(self) -> None:
+        if self.insecure or is_loopback(self.listen):
+            return
+        where = f"server.listen = {self.listen!r} can be reached from other hosts"
+        if self.local_user:
             raise InvalidSettings(
-                f"server.listen = {section.listen!r} can be reached from other hosts, and there is no TLS: set server.tls_certificate "
-                f"and server.tls_key, listen on 127.0.0.1, or set server.insecure = true"
+                f"{where}, and server.local_user asks nobody who he is: give server.users, listen on 127.0.0.1, or set server.insecure = true"
+            )
+        if not self.has_tls:
+            raise InvalidSettings(
+                f"{where}, and there is no TLS: set server.tls_certificate and server.tls_key, listen on 127.0.0.1, or set "
+                "server.insecure = true"
             )
 
-    @property
-    def users_file(self) -> Path | None:
-        """Where the users are; None in dev mode."""
-        return None if self.dev_user else Path(self.server.users)
+
+class ServerFile(msgspec.Struct, frozen=True):
+    """``toucan.toml`` as a front end reads it."""
+
+    engine: EngineSection = EngineSection()
+    venue: dict[str, VenueSection] = {}
+    server: ServerSection = ServerSection()
+
+
+def load_server_file(path: Path) -> ServerFile:
+    """Reads the file and checks its section ``[server]``. Raises :class:`~toucan.errors.InvalidSettings`."""
+    try:
+        file = read_toml(path, ServerFile)
+    except StrictTomlError as error:
+        raise InvalidSettings(str(error)) from error
+    file.server.check()
+    return file
 
 
 def _check_address(key: str, text: str) -> None:

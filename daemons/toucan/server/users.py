@@ -33,14 +33,14 @@ from toucan.server.entitlements import ACTIONS, User, expanded
 from toucan.server.files import read_trusted
 from toucan.server.limits import TOKEN_BYTES_MAX, USERS_FILE_BYTES_MAX, USERS_MAX
 
-__all__ = ["Credential", "Users", "dev_users", "hash_token", "load_users", "new_token", "parse_users"]
+__all__ = ["Credential", "Users", "local_users", "hash_token", "load_users", "new_token", "parse_users"]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TOKEN_BYTES = 32
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """How somebody has shown who he is: by a token with this SHA-256 (hex), or by a certificate with this name; both empty: in dev mode."""
+    """How somebody has shown who he is: by a token with this SHA-256 (hex), or by a certificate with this name; both empty: he is the local user."""
 
     token_sha256: str = ""
     certificate: str = ""
@@ -101,8 +101,8 @@ class Users:
         return user
 
 
-def dev_users(name: str) -> Users:
-    """The one user of dev mode, who may do everything."""
+def local_users(name: str) -> Users:
+    """The one user of a front end that asks nobody who he is; he may do everything."""
     return Users({name: User(name, None, frozenset(ACTIONS))}, {})
 
 

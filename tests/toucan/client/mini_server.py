@@ -64,6 +64,8 @@ class MiniServer:
         #: What a snapshot's message holds at most.
         self.snapshot_size = 2
         self.requests: list[str] = []
+        #: Streams of orders whose place in the history is fixed.
+        self.watching = 0
         #: Of the reads that have one.
         self.min_seqs: list[int] = []
         self._credentials = credentials
@@ -185,8 +187,8 @@ class MiniServer:
         self, request_type: type[Any], do: Callable[[User, Any], Any]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
-            self.running.wait(30)
             self.requests.append(request_type.__name__)
+            self.running.wait(30)
             if hasattr(request, "min_seq"):
                 self.min_seqs.append(request.min_seq)
             try:
@@ -323,6 +325,7 @@ class MiniServer:
                 ]
             else:
                 snapshot = None
+            self.watching += 1
         if snapshot is not None and not request.without_snapshot:
             size = self.snapshot_size
             for first in range(0, max(len(snapshot), 1), size):

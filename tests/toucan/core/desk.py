@@ -66,9 +66,21 @@ class Desk:
         self.sent: list[ToVenue] = []
         self._numbers: dict[Client, int] = {}
         self._venue_seq = 0
+        self._last: rq.Request | None = None
         self.apply([ev.EngineStarted(1, "test"), ev.LimitsLoaded(parse_limits(limits, INSTRUMENTS), "test")])
         if is_ready:
             self.connect()
+
+    def restarted(self) -> Desk:
+        """The engine's next process: all that it has is what was journalled."""
+        desk = Desk.__new__(Desk)
+        desk.now_ns, desk.state, desk.events, desk.sent = self.now_ns, self.replayed(), [*self.events], []
+        desk.decider = Decider(desk.state, INSTRUMENTS, "T")
+        desk.timers = Timers(desk.decider)
+        desk.session = VenueSession("SIM", "FIRM", desk.state, dict(INSTRUMENTS))
+        desk._numbers, desk._venue_seq, desk._last = self._numbers, self._venue_seq, None
+        desk.apply([ev.EngineStarted(self.state.epoch + 1, "test")])
+        return desk
 
     # ------------------------------------------------------------ the venue
 
@@ -87,6 +99,14 @@ class Desk:
         for order in open_orders:
             self.report(kind=ExecType.ORDER_STATUS, cl_ord_id=order.cl_ord_id, ord_status=OrdStatus.NEW)
         self.resume_end(question.request_id)
+
+    def connect_again(self, *open_orders: Order) -> None:
+        """Another connection to the same venue, which has nothing new to tell and these orders open."""
+        self.session.connected()
+        self.apply(self.session.welcome(Welcome(self.state.venue("SIM").life, self._venue_seq)))
+        self.resume_end("")
+        self.reconcile(*open_orders)
+        assert self.session.phase is Phase.READY
 
     def disconnect(self, why: str = "cut") -> None:
         """The connection is gone."""
@@ -113,7 +133,15 @@ class Desk:
         """A request, with the client's next number unless one is given."""
         if number is None:
             number = self._numbers[client] = self._numbers.get(client, 0) + 1
-        request = rq.Request(0, client, number, body, **more)
+        self._last = request = rq.Request(0, client, number, body, **more)
+        return self._decide(request)
+
+    def again(self) -> Outcome:
+        """The last request once more, as it was."""
+        assert self._last is not None
+        return self._decide(self._last)
+
+    def _decide(self, request: rq.Request) -> Outcome:
         events, outcome = self.decider.request(request, self.now_ns, self.now_ns)
         self.apply(events)
         return outcome

@@ -164,6 +164,15 @@ def test_questions_and_denials_of_a_block_do_not_count() -> None:
         assert denier.deny() == []  # one block, not one for each denial
 
 
+def test_node_that_is_blocked_is_not_blocked_again() -> None:
+    limits = tree()
+    limits.set("firm", "max_denials", "1")
+    controls = Controls(limits)
+    assert controls.blocks_after_denial(PATH, NOW_NS) == [Block("firm", NOW_NS + 60 * S, 1)]
+    controls.blocked("firm", NOW_NS + 60 * S)
+    assert controls.blocks_after_denial(PATH, NOW_NS + S) == []
+
+
 def test_every_node_counts_what_is_below_it() -> None:
     denier = Denier(("firm", "max_denials", "3"), (ALICE, "max_denials", "2"))
     assert denier.deny(trader="bob") == []

@@ -216,6 +216,29 @@ def test_remembered_orders_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_order_sent_again_becomes_the_newest_that_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DUPLICATES_KEPT_MAX", 2)
+    desk = RiskDesk(("firm", "duplicate_window_s", "60"))
+    for quantity in (1, 2, 1, 3):
+        desk.put(terms(quantity))
+    assert [desk.code(terms(quantity)) for quantity in (1, 2, 3)] == [
+        "DUPLICATE_ORDER",
+        "",
+        "DUPLICATE_ORDER",
+    ]
+
+
+def test_limits_set_later_count_for_traders_known_before() -> None:
+    desk = RiskDesk()
+    desk.open(terms())
+    desk.set("firm", "max_requests", "1")
+    desk.set("firm", "duplicate_window_s", "60")
+    desk.open(terms(7))
+    assert desk.code(terms(8)) == "MAX_REQUESTS"
+    desk.set("firm", "max_requests", None)
+    assert desk.code(terms(7)) == "DUPLICATE_ORDER"
+
+
 def test_remembered_orders_go_with_their_window() -> None:
     desk = RiskDesk(("firm", "duplicate_window_s", "2"))
     for quantity in range(1, 6):

@@ -203,6 +203,22 @@ def test_bust_far_back_among_many() -> None:
     assert books.now == expected.now
 
 
+def test_many_busts_in_any_order_are_as_if_those_trades_never_were() -> None:
+    books, expected = Books(), Books()
+    busted = []
+    for number in range(2000):
+        trade = (BUY, SELL)[number % 3 == 2], number % 7 + 1, 100 + number % 13
+        exec_id = books.trade(*trade)
+        if number % 20 == 7:
+            busted.append((trade, exec_id))
+        else:
+            expected.trade(*trade)
+    for trade, exec_id in busted[50:] + busted[:50]:
+        books.positions.apply_bust(*WHERE, *trade, exec_id, expected.count)
+    assert books.positions.quantity("ACC1", "AAPL") == expected.now.quantity
+    assert books.now == expected.now
+
+
 # ---------------------------------------------------------------- folding
 
 
@@ -288,6 +304,14 @@ def test_loaded_books_go_on_alike_and_dump_alike() -> None:
         for number in range(FOLD_EXECUTIONS):
             positions.apply_trade(*WHERE, BUY, 3, 99, f"y{number}", 3)
     assert list(loaded) == list(books.positions)
+    assert loaded.dump() == books.positions.dump()
+
+
+def test_loaded_book_can_be_folded() -> None:
+    books = filled(EXECUTIONS_MAX)
+    loaded = Positions.load(books.positions.dump())
+    for positions in (books.positions, loaded):
+        positions.apply_trade(*WHERE, BUY, 3, 99, "one more", 3)
     assert loaded.dump() == books.positions.dump()
 
 

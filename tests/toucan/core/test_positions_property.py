@@ -127,13 +127,18 @@ class History:
             assert_equal(self.positions.position("A", "S", trader), Naive(own))
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(action, max_size=60))
-def test_books_equal_a_recomputation_of_the_corrected_history(steps: list[tuple[Any, ...]]) -> None:
-    history = History()
-    for step in steps:
-        history.do(step)
-    history.check()
+@pytest.mark.parametrize("checkpoint", [3, module.CHECKPOINT_EXECUTIONS])
+@settings(max_examples=100, deadline=None)
+@given(steps=st.lists(action, max_size=60))
+def test_books_equal_a_recomputation_of_the_corrected_history(
+    checkpoint: int, steps: list[tuple[Any, ...]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CHECKPOINT_EXECUTIONS", checkpoint)
+        history = History()
+        for step in steps:
+            history.do(step)
+        history.check()
 
 
 @settings(max_examples=60, deadline=None)

@@ -298,6 +298,14 @@ def test_reduce_only_orders_that_became_too_large_are_named_newest_first() -> No
     assert desk.risk.reduce_only_excess("ACC1", "AAPL") == []
 
 
+def test_reduce_only_order_that_still_fits_stays_beside_one_that_does_not() -> None:
+    desk = RiskDesk()
+    desk.hold(80)
+    ids = [desk.open(terms(quantity, side=SELL, reduce_only=True)).order_id for quantity in (40, 30, 10)]
+    desk.hold(-30)
+    assert desk.risk.reduce_only_excess("ACC1", "AAPL") == [ids[1]]
+
+
 # ---------------------------------------------------------------- collar
 
 

@@ -33,6 +33,7 @@ base_currency = "USD"
 accounts = ["ACC1", "ACC2"]
 """
 START_TIMEOUT_S = 20.0
+SEGMENT_BYTES = 1 << 20
 
 
 class Rig:
@@ -48,7 +49,7 @@ class Rig:
         self.config = folder / "toucan.toml"
         self.config.write_text(
             f'[engine]\ndata = "{self.data}"\nsocket = "{self.socket}"\nwitness = "{folder}/witness"\n'
-            f'instruments = "{folder}/instruments.toml"\nlimits = "{folder}/limits.toml"\n'
+            f'segment_bytes = {SEGMENT_BYTES}\ninstruments = "{folder}/instruments.toml"\nlimits = "{folder}/limits.toml"\n'
             f'[venue.SIM]\naddress = "{folder}/exchange.sock"\n'
         )
 

@@ -13,6 +13,7 @@ from tests.toucan.journal.support import (
     AT_NS,
     JOURNAL_ID,
     SEGMENT_BYTES,
+    FailingDisk,
     check,
     check_journal,
     fill,
@@ -22,9 +23,16 @@ from tests.toucan.journal.support import (
     segments_of,
 )
 
-from toucan.journal.core.frame import SEGMENT_HEADER_BYTES, Record
-from toucan.journal.errors import JournalDamaged, JournalError, JournalLocked, JournalTruncated
-from toucan.journal.folder import list_segments, quarantine_folder
+from toucan.journal.core.frame import SEGMENT_HEADER_BYTES, Record, SegmentHeader, decode_segment_header
+from toucan.journal.disk import Disk
+from toucan.journal.errors import (
+    JournalDamaged,
+    JournalError,
+    JournalLocked,
+    JournalTruncated,
+    JournalUnavailable,
+)
+from toucan.journal.folder import list_segments, quarantine_folder, set_aside
 from toucan.journal.losses import read_losses
 from toucan.journal.reader import Follower, read
 from toucan.journal.repair import repair
@@ -164,6 +172,18 @@ def test_removed_acknowledgement_is_damage_again(copy: Made) -> None:
         list(read(copy.folder, 1, copy.last_seq))
 
 
+def test_acknowledged_loss_covers_no_more_than_was_acknowledged(copy: Made) -> None:
+    (segment, record), (_, following) = copy.places[-8], copy.places[-7]
+    flip(segment.path, record.offset + 20)
+    repair(copy.folder, at_ns=77)
+    flip(segment.path, following.offset + 20)
+    with pytest.raises(JournalDamaged) as caught:
+        copy.open()
+    assert (caught.value.first_seq, caught.value.last_seq) == (record.first_seq, following.last_seq)
+    repair(copy.folder, at_ns=78)
+    assert copy.open() == copy.last_seq
+
+
 def test_acknowledgement_that_is_no_json_is_named(copy: Made) -> None:
     segment, record = copy.places[-8]
     flip(segment.path, record.offset + 70)
@@ -225,6 +245,21 @@ def test_destroyed_header_is_made_again(copy: Made, number: int) -> None:
     assert kept.read_bytes() == bad
     check_journal(copy.folder, copy.last_seq)
     assert copy.open() == copy.last_seq
+
+
+def test_header_behind_damage_is_made_again_without_inventing_a_hash(copy: Made) -> None:
+    """The last record of one segment and the header of the next: the hash that stood there is nowhere else."""
+    segment = list_segments(copy.folder)[1]
+    _, before = next(place for place in reversed(copy.places) if place[1].last_seq == segment.first_seq - 1)
+    flip(segments_of(copy.folder)[0], before.offset + 20)
+    flip(segment.path, 50)
+    losses = repair(copy.folder, at_ns=AT_NS, witness_path=copy.witness)
+    assert sum(loss.events for loss in losses) == before.count
+    header = decode_segment_header(segment.path.read_bytes())
+    assert isinstance(header, SegmentHeader)
+    assert header.chain_before == bytes(16)
+    assert copy.open() == copy.last_seq
+    assert verify(copy.folder, copy.witness).is_whole
 
 
 def test_only_header_is_made_again_with_a_journal_id_from_elsewhere(tmp_path: Path) -> None:
@@ -307,7 +342,7 @@ def test_stray_bytes_in_the_rest_of_an_old_segment_are_found(copy: Made) -> None
 
 def test_commit_cut_off_at_every_byte_is_cut_and_kept_aside(tmp_path: Path) -> None:
     """A process that was killed, or lost its power, while it wrote the last batch; the witness has not seen that one."""
-    made = Made(tmp_path, commits=4)
+    made = Made(tmp_path, commits=2)
     (path,) = segments_of(made.folder)
     before, witness = path.read_bytes(), made.witness.read_bytes()
     with open_journal(made.folder, witness_path=made.witness) as journal:
@@ -364,7 +399,7 @@ def test_whole_records_behind_a_torn_one_do_not_come_back(tmp_path: Path) -> Non
 
 
 def test_cut_at_every_length_is_noticed_with_a_witness(tmp_path: Path) -> None:
-    made = Made(tmp_path, commits=6)
+    made = Made(tmp_path, commits=3)
     (path,) = segments_of(made.folder)
     good = path.read_bytes()
     end = made.places[-1][1].end_offset
@@ -432,6 +467,21 @@ def test_end_overwritten_with_zeros_is_noticed_by_the_witness(copy: Made) -> Non
     assert caught.value.missing_events == copy.last_seq - record.first_seq + 1
 
 
+def test_accepted_loss_counts_even_if_the_witness_goes_next(copy: Made) -> None:
+    """Killed between the acknowledgement and the new segment; numbers of lost events are not given to others."""
+    segment, record = copy.places[-3]
+    with segment.path.open("r+b") as file:
+        file.seek(record.offset)
+        file.write(bytes(SEGMENT_BYTES - record.offset))
+    disk = FailingDisk()
+    disk.fail("allocate")
+    with pytest.raises(JournalUnavailable):
+        open_journal(copy.folder, witness_path=copy.witness, accept_loss=True, disk=disk)
+    assert len(read_losses(copy.folder)) == 1
+    copy.witness.unlink()
+    assert copy.open() == copy.last_seq
+
+
 def test_lost_last_segment_is_noticed_by_the_witness(copy: Made) -> None:
     last = list_segments(copy.folder)[-1]
     last.path.unlink()
@@ -490,6 +540,13 @@ def test_destroyed_witness_is_noticed_and_half_of_one_will_do(copy: Made) -> Non
     assert copy.open(accept_loss=True) == last_seq
     copy.witness.write_bytes(b"")
     assert copy.open() > last_seq, "a witness that never reached the disk says nothing"
+
+
+def test_bytes_are_set_aside_once_under_one_name_and_never_written_over(tmp_path: Path) -> None:
+    disk = Disk()
+    paths = [set_aside(tmp_path, "name", data, disk) for data in (b"one", b"two", b"one", b"two", b"three")]
+    assert [path.name for path in paths] == ["name", "name.2", "name", "name.2", "name.3"]
+    assert [path.read_bytes() for path in paths] == [b"one", b"two", b"one", b"two", b"three"]
 
 
 def test_damage_says_what_to_do() -> None:

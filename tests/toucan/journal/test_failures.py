@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.toucan.journal.support import FailingDisk, check_journal, fill, open_journal, segments_of, stage
+from tests.toucan.journal.support import (
+    FailingDisk,
+    check_journal,
+    fill,
+    flip,
+    open_journal,
+    segments_of,
+    stage,
+)
 
 from toucan.journal.errors import JournalDamaged, JournalUnavailable
 from toucan.journal.reader import read
@@ -65,14 +73,13 @@ def test_batch_that_cannot_be_dropped_may_reappear_until_it_is(tmp_path: Path) -
     check_journal(tmp_path, last_seq)
 
 
-def test_disk_that_lost_what_was_committed_stops_the_journal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("offset", [10, 100])
+def test_disk_that_lost_what_was_committed_stops_the_journal(tmp_path: Path, offset: int) -> None:
     disk = FailingDisk()
     with open_journal(tmp_path, disk=disk) as journal:
         last_seq = fill(journal, 3)
         (path,) = segments_of(tmp_path)
-        data = bytearray(path.read_bytes())
-        data[100] ^= 1
-        path.write_bytes(data)
+        flip(path, offset)
         stage(journal)
         disk.fail("sync", times=1)
         with pytest.raises(JournalDamaged, match="found when a failed write was undone"):
@@ -100,6 +107,68 @@ def test_new_segment_whose_name_is_not_durable_takes_no_event(tmp_path: Path) ->
         last_seq = fill(journal, 1)
     check_journal(tmp_path, last_seq)
     assert verify(tmp_path).is_whole
+
+
+def test_urgent_commit_that_finds_no_room_while_writing_tries_again_with_the_reserve(tmp_path: Path) -> None:
+    """A file system that allocates a block when it is written, whatever was allocated before."""
+    disk = FailingDisk()
+    with open_journal(tmp_path, disk=disk) as journal:
+        fill(journal, 2)
+        stage(journal)
+        disk.fail("write", errno.ENOSPC, times=1)
+        last_seq = journal.commit(is_urgent=True)
+        assert not journal.has_reserve
+        last_seq = fill(journal, 1)
+        assert journal.has_reserve
+        for plan in (
+            2,
+            3,
+        ):  # of three writes (the batch, zeros over it, the batch again) the last fails, or none passes
+            stage(journal)
+            _fail_writes_but(disk, 1 if plan == 2 else 9)
+            with pytest.raises(JournalUnavailable):
+                journal.commit(is_urgent=True)
+            disk.heal()
+            last_seq = fill(journal, 1)
+    check_journal(tmp_path, last_seq)
+
+
+def _fail_writes_but(disk: FailingDisk, number: int) -> None:
+    """All writes fail from now on but the one of this number."""
+    count = [0]
+
+    def plan(name: str) -> int:
+        if name != "write":
+            return 0
+        count[0] += 1
+        return 0 if count[0] - 1 == number else errno.ENOSPC
+
+    disk.plan = plan
+
+
+def test_urgent_commit_passes_in_as_little_room_as_it_needs(tmp_path: Path) -> None:
+    """The reserve was given back, and somebody else took most of it."""
+
+    class NarrowDisk(FailingDisk):
+        room_bytes = 1 << 30
+
+        def allocate(self, fd: int, size_bytes: int) -> None:
+            if size_bytes > self.room_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().allocate(fd, size_bytes)
+
+    disk = NarrowDisk()
+    with open_journal(tmp_path, disk=disk, reserve_bytes=1 << 20) as journal:
+        while journal.free_bytes > 1500:
+            fill(journal, 1)
+        disk.room_bytes = 4096
+        journal.append(journal.next_seq, 1, 0, bytes(1500))
+        last_seq = journal.commit(is_urgent=True)
+        assert segments_of(tmp_path)[-1].stat().st_size == 4096
+        journal.append(journal.next_seq, 1, 0, bytes(5000))
+        with pytest.raises(JournalUnavailable):
+            journal.commit(is_urgent=True)
+        assert journal.committed_seq == last_seq
 
 
 class _Interrupted(Exception):

@@ -241,6 +241,43 @@ def test_projection_of_events_that_are_no_more_is_made_anew(make: Make, folder: 
     assert [row.kind for row in second.query(AuditQuery(from_seq=58))] == ["NewOrder", *["Cancel"] * 4]
 
 
+def test_other_events_of_the_same_numbers_are_noticed(make: Make, tmp_path: Path) -> None:
+    restored = tmp_path / "restored"
+    with open_journal(restored) as journal:
+        append(journal, [batch(2 * number, 2 * number + 1) for number in range(29)])
+        append(journal, [[Event("Cancel", "bob", "A2", "", "", "")] * 2] * 2)
+    first = make()
+    first.update(60)
+    first.close()
+    second = make(restored)
+    second.update(62)
+    assert "events that the journal has no more" in second.notes[0]
+    assert [row.kind for row in second.query(AuditQuery(from_seq=58))] == ["NewOrder", *["Cancel"] * 4]
+
+
+def test_nobody_else_writes_while_rows_are_made(make: Make, folder: Path, tmp_path: Path) -> None:
+    """Or two processes would make the same ones."""
+    tried: list[str] = []
+
+    def decode(record: Record) -> list[AuditRow]:
+        other = sqlite3.connect(tmp_path / "audit.sqlite", timeout=0, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            tried.append(str(error))
+        finally:
+            other.close()
+        return rows_of(record)
+
+    make().update(2)
+    projection = Projection(tmp_path / "audit.sqlite", folder, decode)
+    try:
+        assert projection.update(4) == 2
+    finally:
+        projection.close()
+    assert tried == ["database is locked"]
+
+
 def test_projection_of_another_decoder_is_made_anew(make: Make) -> None:
     first = make(decoder_version="1")
     first.update(60)
@@ -322,8 +359,10 @@ def test_decoder_that_fails_leaves_the_file_as_it_was(make: Make, folder: Path, 
     class Broken(Exception):
         pass
 
+    is_broken = True
+
     def decode(record: Record) -> list[AuditRow]:
-        if record.last_seq > 30:
+        if is_broken and record.last_seq > 30:
             raise Broken
         return rows_of(record)
 
@@ -334,9 +373,12 @@ def test_decoder_that_fails_leaves_the_file_as_it_was(make: Make, folder: Path, 
         with pytest.raises(Broken):
             bad.update(60)
         assert bad.seq == 20
+        is_broken = False
+        assert bad.update(60) == 40
+        assert numbers(bad) == list(range(1, 61))
     finally:
         bad.close()
-    assert good.update(60) == 40
+    assert good.update(60) == 0
 
 
 def test_many_rows_take_several_transactions(tmp_path: Path, make: Make) -> None:

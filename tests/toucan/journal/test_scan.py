@@ -274,3 +274,59 @@ def test_any_wrong_bit_is_noticed_and_gives_no_wrong_payload(commits: int, data:
         items = made.parse(committed_seq)
         assert items != [*made.records, End(made.end)]
         assert all(record in made.records for record in records_in(items))
+
+
+def test_it_does_not_matter_where_the_bytes_are_divided() -> None:
+    made = Made(3)
+    made.overwrite(START + 8, b"\xff" * 8)
+    whole = made.parse()
+    assert isinstance(whole[0], Damage)
+    for cut in range(len(made.data)):
+        assert made.parse(cuts=[cut]) == whole
+
+
+def test_old_record_behind_a_bad_place_is_not_taken_for_a_new_one() -> None:
+    """What a disk returns that did not do a later write: good in itself, and of the past."""
+    made = Made(3)
+    stale, _ = encode_record(
+        1, 1, 0, b"stale", durable_seq=0, offset=made.end, salt=SALT, chain_before=JOURNAL_ID
+    )
+    made.overwrite(made.end, stale)
+    for committed_seq in (0, made.last_seq):
+        items = made.parse(committed_seq)
+        assert records_in(items) == made.records
+        seq = made.last_seq + 1
+        assert items[-1] == Damage(made.end, len(stale) - 3, seq, seq - 1, Flaw.SEQUENCE, is_last=True)
+
+
+def test_forged_last_record_is_damage_and_no_torn_tail() -> None:
+    """Tearing leaves no good checksum."""
+    made = Made(2)
+    victim = made.records[-1]
+    forged, _ = encode_record(
+        victim.first_seq, victim.count, 1, victim.payload,
+        durable_seq=victim.durable_seq, offset=victim.offset, salt=SALT, chain_before=bytes(16),
+    )  # fmt: skip
+    made.overwrite(victim.offset, forged)
+    items = made.parse()
+    assert Damage(victim.offset, 0, victim.first_seq, victim.first_seq - 1, Flaw.CHAIN) in items
+    assert items[-1] == End(made.end)
+
+
+def test_records_farther_behind_than_a_commit_prove_damage() -> None:
+    parts, offset, chain = [], START, JOURNAL_ID
+    for seq in range(1, 20):
+        data, chain = encode_record(
+            seq, 1, 0, bytes(1 << 20), durable_seq=0, offset=offset, salt=SALT, chain_before=chain
+        )
+        parts.append(data)
+        offset += len(data)
+    first_bytes = len(parts[0])
+    data = b"\0" + b"".join(parts)[1:]
+    parser = SegmentParser(SALT, START, 1, JOURNAL_ID)
+    items = parser.feed(data) + parser.finish()
+    assert items[0] == Damage(START, first_bytes, 1, 1, Flaw.UNKNOWN)
+    assert [record.first_seq for record in records_in(items)] == list(range(2, 20))
+    parser = SegmentParser(SALT, START, 1, JOURNAL_ID)
+    few = parser.feed(data[: 10 * first_bytes]) + parser.finish()
+    assert [type(item) for item in few] == [TornTail]

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 from aviary.toucan.v1 import toucan_pb2 as pb
 from toucan.client import calls
 from toucan.client.aio.connection import Connection
-from toucan.client.aio.session import Session
+from toucan.client.aio.session import Opening
 from toucan.client.aio.watch import Watch
 from toucan.client.calls import OrderFilter, ReplaceOptions
 from toucan.client.connection import random_session
@@ -306,23 +306,22 @@ class Toucan:
         stream = DropCopyStream(accounts, after_seq=after_seq)
         return Watch(self._connection, stream, timeout_s=timeout_s, patience_s=patience_s)
 
-    async def session(
+    def session(
         self,
         name: str | None = None,
         *,
         cancel_on_disconnect_s: float | None = None,
         after_seq: int | None = None,
         timeout_s: float | None = None,
-    ) -> Session:
-        """As :meth:`toucan.client.Toucan.session`."""
-        timeout_s = self._connection.timeout_s if timeout_s is None else timeout_s
+    ) -> Opening:
+        """As :meth:`toucan.client.Toucan.session`; ``await`` it, or use it with ``async with``."""
         grace_ms = None if cancel_on_disconnect_s is None else round(cancel_on_disconnect_s * 1000)
         core = SessionCore(
             random_session() if name is None else name, cancel_on_disconnect_ms=grace_ms, after_seq=after_seq
         )
-        session = Session(self._connection, core, timeout_s=timeout_s)
-        await session.wait_until_open(timeout_s)
-        return session
+        return Opening(
+            self._connection, core, timeout_s=self._connection.timeout_s if timeout_s is None else timeout_s
+        )
 
     # --- risk ---
 
@@ -379,6 +378,11 @@ class Toucan:
     def request_session(self) -> str:
         """As :attr:`toucan.client.Toucan.request_session`."""
         return self._connection.session
+
+    @property
+    def last_key(self) -> RequestKey | None:
+        """As :attr:`toucan.client.Toucan.last_key`."""
+        return self._connection.last_key
 
     async def close(self) -> None:
         """As :meth:`toucan.client.Toucan.close`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
@@ -29,9 +29,37 @@ from toucan.client.terms import OrderOptions
 from toucan.client.values import Accepted, Done, MassCanceled, OrderUpdate
 from toucan.core.values import Side
 
-__all__ = ["Session"]
+__all__ = ["Opening", "Session"]
 
 _Answer = TypeVar("_Answer")
+
+
+class Opening:
+    """A session that is about to be opened: ``await`` it, or use it with ``async with``."""
+
+    def __init__(self, connection: Connection, core: SessionCore, *, timeout_s: float) -> None:
+        self._connection = connection
+        self._core = core
+        self._timeout_s = timeout_s
+        self._session: Session | None = None
+
+    def __await__(self) -> Generator[Any, None, Session]:
+        return self._open().__await__()
+
+    async def _open(self) -> Session:
+        session = Session(self._connection, self._core, timeout_s=self._timeout_s)
+        await session.wait_until_open(self._timeout_s)
+        return session
+
+    async def __aenter__(self) -> Session:
+        self._session = await self._open()
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._session is not None
+        await self._session.__aexit__(kind, error, trace)
 
 
 class Session:

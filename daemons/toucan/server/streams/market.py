@@ -1,7 +1,7 @@
 """WatchMarketData: the newest quote of each symbol, at a bounded rate.
 
-Of what changes between two messages only the last is told. One timer for all streams looks which are due; a symbol is encoded once for all who watch it
-at the same depth.
+Of what changes between two messages only the last is told. One timer for all streams looks which are due; a symbol is encoded once for all who
+watch it at the same depth.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class MarketFeed:
         self._of_symbol: dict[str, set[MarketWatch]] = {}
         #: Those with something to tell whose time has not come yet.
         self.waiting: set[MarketWatch] = set()
-        self._pieces: dict[tuple[str, int], bytes] = {}
+        #: By symbol and depth.
+        self._pieces: dict[str, dict[int, bytes]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, watch: MarketWatch) -> None:
@@ -57,8 +58,7 @@ class MarketFeed:
         for symbol in symbols:
             for watch in self._of_symbol.get(symbol, ()):
                 watch.offer(symbol)
-            for depth in range(DEPTH_MAX + 1):
-                self._pieces.pop((symbol, depth), None)
+            self._pieces.pop(symbol, None)
 
     def wait(self, watch: MarketWatch) -> None:
         """Pokes a watch again when its time has come."""
@@ -83,12 +83,11 @@ class MarketFeed:
 
     def piece(self, symbol: str, depth: int) -> bytes:
         """A symbol's market, encoded."""
-        piece = self._pieces.get((symbol, depth))
-        if piece is None:
+        pieces = self._pieces.setdefault(symbol, {})
+        if depth not in pieces:
             quote, book = self.port.quotes.get(symbol), self.port.books.get(symbol)
-            piece = market_data_piece(to_wire.market_data(symbol, quote, book, depth))
-            self._pieces[symbol, depth] = piece
-        return piece
+            pieces[depth] = market_data_piece(to_wire.market_data(symbol, quote, book, depth))
+        return pieces[depth]
 
     def stop(self) -> None:
         """Nobody waits any more."""
@@ -139,9 +138,14 @@ class MarketWatch(Outlet):
     @property
     def has_more(self) -> bool:
         """See :class:`Outlet`."""
-        if self._changed and not self._must_tell:
-            self._feed.wait(self)
-        return self._must_tell
+        return bool(self._changed) or self._must_tell
+
+    def go_on(self) -> None:
+        """See :class:`Outlet`. What has changed waits until another message is due."""
+        if self._must_tell:
+            self.poke()
+        elif self._changed:
+            self.offer_turn(asyncio.get_running_loop().time())
 
     def next_message(self, *, is_heartbeat: bool) -> bytes | None:
         """See :class:`Outlet`."""

@@ -49,6 +49,16 @@ class Outlet:
         """Whether there is another message to be sent."""
         raise NotImplementedError
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream is at its end: nothing more will come."""
+        return False
+
+    def go_on(self) -> None:
+        """A turn is over: asks for another one if there is more."""
+        if self.has_more:
+            self.poke()
+
     def on_identity(self, identity: Identity) -> None:
         """The user has other entitlements now. By default the stream ends; it can be opened again within the new ones."""
         text = f"the entitlements of {identity.user.name} have changed; open the stream again"
@@ -65,6 +75,10 @@ class Outlet:
     def run(self) -> None:
         """It is this stream's turn."""
         self._is_queued = False
+        self._bell.set()
+
+    def run_now(self) -> None:
+        """Something is to be sent that waits for no turn."""
         self._bell.set()
 
     def end(self, error: CallError) -> None:
@@ -104,8 +118,9 @@ class Outlet:
                 message = self.next_message(is_heartbeat=is_heartbeat)
                 if message is not None:
                     await self._write(context, message)
-                if self.has_more:
-                    self.poke()
+                elif self.is_over:
+                    return
+                self.go_on()
 
     async def _write(self, context: StreamContext, message: bytes) -> None:
         loop = asyncio.get_running_loop()

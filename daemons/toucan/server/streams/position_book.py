@@ -14,7 +14,6 @@ from aviary.toucan.v1 import types_pb2 as tp
 from toucan.core.positions import Position
 from toucan.engine.port import EnginePort
 from toucan.server.entitlements import User
-from toucan.server.errors import NotEntitled
 from toucan.server.translate import fields, to_wire
 from toucan.server.translate.pieces import position_piece
 
@@ -43,15 +42,18 @@ class PositionFilter(msgspec.Struct, frozen=True):
         """Raises :class:`~toucan.server.errors.CallError` for names that cannot be, and accounts that are not the user's."""
         named = fields.names(accounts, "accounts")
         for account in sorted(named or ()):
-            if not user.has_account(account):
-                raise NotEntitled(f"{user.name} is not entitled to account {account!r}")
+            user.require_account(account)
         return cls(named or user.accounts, fields.names(symbols, "symbols"), by_trader)
+
+    def has_account(self, account: str) -> bool:
+        """Whether positions of an account can match."""
+        return self.accounts is None or account in self.accounts
 
     def takes(self, key: PositionKey) -> bool:
         """Whether a position matches."""
         return (
             (self.by_trader or key.trader is None)
-            and (self.accounts is None or key.account in self.accounts)
+            and self.has_account(key.account)
             and (self.symbols is None or key.symbol in self.symbols)
         )
 

@@ -29,9 +29,20 @@ class PositionFeed:
         self.port = port
         self.book = PositionBook(port)
         self.seq = port.state.seq
-        self.watches: set[PositionWatch] = set()
+        self._watches: set[PositionWatch] = set()
+        self._by_account: dict[str, tuple[PositionWatch, ...]] = {}
         self._moved: dict[str, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, watch: PositionWatch) -> None:
+        """From now on it is told."""
+        self._watches.add(watch)
+        self._by_account.clear()
+
+    def remove(self, watch: PositionWatch) -> None:
+        """Its stream is over."""
+        self._watches.discard(watch)
+        self._by_account.clear()
 
     def on_applied(self, applied: Sequence[Applied]) -> None:
         """See :class:`toucan.engine.port.Listener`."""
@@ -54,19 +65,23 @@ class PositionFeed:
 
     def _tell(self, keys: Iterable[PositionKey]) -> None:
         for key in keys:
-            for watch in self.watches:
+            watches = self._by_account.get(key.account)
+            if watches is None:
+                watches = tuple(watch for watch in self._watches if watch.wanted.has_account(key.account))
+                self._by_account[key.account] = watches
+            for watch in watches:
                 watch.offer(key)
 
     def on_resync(self) -> None:
         """The copy was replaced: everything is told again."""
         self.seq = self.port.state.seq
         self.book.rebuild()
-        for watch in self.watches:
+        for watch in self._watches:
             watch.restart()
 
     def on_staleness(self, is_stale: bool) -> None:
         """Told to everybody at once."""
-        for watch in self.watches:
+        for watch in self._watches:
             watch.tell()
 
     def stop(self) -> None:
@@ -83,7 +98,7 @@ class PositionWatch(Outlet):
     ) -> None:
         super().__init__(book.pump, identity)
         self._feed = feed
-        self._wanted = wanted
+        self.wanted = wanted
         #: Positions to be told.
         self._changed: dict[PositionKey, None] = {}
         #: Those of the first message as far as they are encoded; None: it was sent.
@@ -93,13 +108,13 @@ class PositionWatch(Outlet):
 
     def offer(self, key: PositionKey) -> None:
         """A position is another one."""
-        if self._wanted.takes(key):
+        if self.wanted.takes(key):
             self._changed[key] = None
             self.poke()
 
     def restart(self) -> None:
         """Everything is to be told."""
-        self._changed = {key: None for key in self._feed.book.keys if self._wanted.takes(key)}
+        self._changed = {key: None for key in self._feed.book.keys if self.wanted.takes(key)}
         self.tell()
 
     def tell(self) -> None:
@@ -146,12 +161,12 @@ class WatchPositions:
 
     async def watch(self, call: Call, request: pb.WatchPositionsRequest) -> None:
         """WatchPositions."""
-        call.require("view")
+        call.user.require("view")
         wanted = PositionFilter.of(request.accounts, request.symbols, request.by_trader, call.user)
         with self._book.place(call):
             watch = PositionWatch(self._book, call.identity, self._feed, wanted)
-            self._feed.watches.add(watch)
+            self._feed.add(watch)
             try:
                 await watch.drive(call.context)
             finally:
-                self._feed.watches.discard(watch)
+                self._feed.remove(watch)

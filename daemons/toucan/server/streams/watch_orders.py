@@ -52,7 +52,7 @@ class WatchOrders:
 
     async def watch(self, call: Call, request: pb.WatchOrdersRequest) -> None:
         """WatchOrders."""
-        call.require("view")
+        call.user.require("view")
         wanted = filter_of(from_wire.filter_terms(request.filter), call.user)
         after_seq = await resume_point(self._feed, request)
         with self._book.place(call):
