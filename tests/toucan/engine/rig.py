@@ -37,7 +37,7 @@ SEGMENT_BYTES = 1 << 20
 
 
 class Rig:
-    """Processes by name: ``exchange`` and ``engine``."""
+    """Processes by name: ``exchange``, ``engine``, and front ends ``server1``, ``server2``."""
 
     def __init__(self, folder: Path, limits: str = LIMITS) -> None:
         self.folder = folder
@@ -46,6 +46,7 @@ class Rig:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         (folder / "instruments.toml").write_text(INSTRUMENTS)
         (folder / "limits.toml").write_text(limits)
+        self.addresses = {f"server{number}": f"127.0.0.1:{_free_port()}" for number in (1, 2)}
         self.config = folder / "toucan.toml"
         self.config.write_text(
             f'[engine]\ndata = "{self.data}"\nsocket = "{self.socket}"\nwitness = "{folder}/witness"\n'
@@ -55,8 +56,13 @@ class Rig:
 
     def start(self, name: str, *, environment: dict[str, str] | None = None, wait: bool = True) -> None:
         """Starts a process; ``wait``: until it says that it serves."""
-        command = [sys.executable, "-m", f"toucan.{name}"]
-        if name == "exchange":
+        command = [sys.executable, "-m", f"toucan.{name.rstrip('12')}"]
+        if name in self.addresses:
+            config = self.folder / f"{name}.toml"
+            section = f'[server]\nlisten = "{self.addresses[name]}"\nlocal_user = "local"\n'
+            config.write_text(self.config.read_text() + section)
+            command += ["--config", str(config)]
+        elif name == "exchange":
             command += [
                 "--listen",
                 f"{self.folder}/exchange.sock",
@@ -79,7 +85,7 @@ class Rig:
                 assert process.stdout is not None
                 assert json.loads(process.stdout.readline())["ready"], self.log(name)
             elif wait:
-                self._await_ready(ready, process)
+                self._await_ready(name, ready, process)
 
     @contextlib.contextmanager
     def _ready_socket(self) -> Iterator[socket.socket]:
@@ -90,13 +96,13 @@ class Rig:
             ready.settimeout(0.1)
             yield ready
 
-    def _await_ready(self, ready: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    def _await_ready(self, name: str, ready: socket.socket, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and process.poll() is None:
             with contextlib.suppress(TimeoutError):
                 if b"READY=1" in ready.recv(4096):
                     return
-        raise AssertionError(f"no start (exit code {process.poll()}):\n{self.log('engine')}")
+        raise AssertionError(f"no start (exit code {process.poll()}):\n{self.log(name)}")
 
     def log(self, name: str) -> str:
         """What a process has logged so far."""
@@ -123,6 +129,12 @@ class Rig:
         """Kills what still runs."""
         for name in [*self.processes]:
             self.kill(name)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 @contextlib.contextmanager
