@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 demo: $(STAMP)
-	@$(BIN)/python tests/demo/demo.py
+	@$(BIN)/python -m tests.demo.demo
 
 test: $(STAMP)
 	$(BIN)/pytest

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.system.weed import Weed
 
 _REQUIRE_ALL = os.environ.get("CASHY_REQUIRE_ALL_TESTS") == "1"
 
@@ -28,3 +33,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             "CASHY_REQUIRE_ALL_TESTS=1: a skipped test is a failure (see above)", red=True
         )
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    """SeaweedFS, the same for all tests that want it: their buckets have names of their own."""
+    from tests.system.weed import started_weed  # few tests need it, and this file is tested alone
+
+    with started_weed(tmp_path_factory.mktemp("weed") / "weed") as store:
+        yield store

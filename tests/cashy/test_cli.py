@@ -12,7 +12,7 @@ import pytest
 
 from cashy.cli import cashy_group
 from cashy.cli.options import command_line_of, overrides_of
-from cashy.cli.stat import block_runs
+from cashy.cli.stat import block_runs, home_counts
 from cashy.settings import load_settings
 
 
@@ -144,3 +144,9 @@ def test_an_optional_file_is_only_read_when_named() -> None:
 def test_neighbouring_blocks_are_joined() -> None:
     assert block_runs([]) == []
     assert block_runs(["a", "a", "b", "a"]) == [(0, 1, "a"), (2, 2, "b"), (3, 3, "a")]
+
+
+def test_homes_of_blocks_that_are_not_here_are_named_and_counted() -> None:
+    assert home_counts(["host2"], "host1") == "at home on host2"
+    assert home_counts(["host1"], "host1") == "at home on this host"
+    assert home_counts(["host3", "host1", "host3"], "host1") == "at home on host3 (2), this host (1)"

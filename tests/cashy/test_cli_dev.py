@@ -445,7 +445,7 @@ def test_single_hosts_join_the_cluster_they_are_told_of(start: Callable[..., Hos
     ("arguments", "message"),
     [
         (["--hosts", "2", "--peer", "a=127.0.0.1:1", "--cluster-host", "a", "--cluster-key", "/k"], "leave out --hosts, or"),
-        (["--hosts", "2", "--s3", "127.0.0.1:65535"], "there are no 1 ports above 127.0.0.1:65535"),
+        (["--hosts", "2", "--s3", "127.0.0.1:65535"], "port 65536 is needed, too, beside 127.0.0.1:65535"),
         (["--hosts", "2", "--socket", "/tmp/" + "s" * 101], "is longer than the 107 bytes"),
     ],
 )  # fmt: skip

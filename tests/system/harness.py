@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,14 +22,19 @@ import boto3
 import botocore.config
 
 import cashy
+from shmipc.errors import OwnerAlive
+from shmipc.instance import Instance
 
 __all__ = [
     "KEY",
     "SECRET",
+    "CountingStore",
     "DevCluster",
     "DevHost",
     "FaultyStore",
     "RunningHost",
+    "free_port",
+    "lone_hosts",
     "s3_client",
     "started_store",
     "wait_until",
@@ -202,6 +209,20 @@ class DevCluster:
         finally:
             self._reap()
 
+    def kill_for_good(self) -> None:
+        """SIGKILL to all its processes, as when a machine dies: nothing comes back, and nobody says good-bye. For a single host."""
+        pid = self.process.pid
+        os.kill(pid, signal.SIGSTOP)  # so that it restarts nobody meanwhile
+        for each in (*_children_of(pid), pid):
+            os.kill(each, signal.SIGKILL)
+        self._reap()
+        wait_until(lambda: _removed_memory(f"dev-{pid}"), what="the end of the killed processes")
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was killed, or has ended."""
+        return self.process.poll() is not None
+
     def _reap(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -248,16 +269,74 @@ class DevHost(RunningHost):
         """What the daemons logged."""
         return self._cluster.log()
 
+    def kill_for_good(self) -> None:
+        """SIGKILL to all its processes; see :meth:`DevCluster.kill_for_good`."""
+        self._cluster.kill_for_good()
+
     def close(self) -> None:
-        """An orderly end."""
+        """An orderly end, unless it is gone for good."""
         self.close_s3_clients()
-        self._cluster.close()
+        if not self._cluster.is_gone:
+            self._cluster.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _removed_memory(instance: str) -> bool:
+    """Removes what a killed master has left in shared memory; False while it still lives."""
+    left = Instance("cashy", instance)
+    try:
+        left.acquire()
+    except OwnerAlive:
+        return False
+    left.remove()
+    left.close()
+    return True
+
+
+def _children_of(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(entry.name))
+    return found
+
+
+def free_port() -> int:
+    """A port that nobody had a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def lone_hosts(
+    folder: Path, count: int, *origins: str, config: str = "", **options: Any
+) -> Iterator[list[DevHost]]:
+    """A cluster of hosts with a ``cashy dev`` each, named a, b, …: any of them can be killed as a whole. ``options`` are those of a ``DevHost``."""
+    key_file = folder / "cluster.key"
+    key_file.write_bytes(os.urandom(32))
+    key_file.chmod(0o600)
+    names = [chr(ord("a") + number) for number in range(count)]
+    peers = "".join(f'[[peer]]\nname = "{name}"\naddress = "127.0.0.1:{free_port()}"\n' for name in names)
+    with ExitStack() as stack:
+        hosts = []
+        for name in names:
+            (folder / name).mkdir()
+            own = f'{config}[cluster]\nhost = "{name}"\nkey_file = "{key_file}"\n{peers}'
+            hosts.append(stack.enter_context(DevHost(folder / name, *origins, config=own, **options)))
+        wait_until(lambda: all(_hears_all(host) for host in hosts), 30, "all hosts know each other")
+        yield hosts
+
+
+def _hears_all(host: RunningHost) -> bool:
+    with host.connect() as cache:
+        return not any(other.error for other in cache.cluster().hosts)
 
 
 @contextmanager
@@ -295,7 +374,9 @@ class FaultyStore:
             def handle(self) -> None:
                 head = b""
                 while True:
-                    line = self.rfile.readline()
+                    line = b""
+                    with suppress(ConnectionResetError):
+                        line = self.rfile.readline()
                     if not line:
                         return
                     head += line
@@ -318,10 +399,71 @@ class FaultyStore:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> FaultyStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class CountingStore(FaultyStore):
+    """A store of the bucket "bucket", which notes every block that it was asked for (``gets``) and that it has given whole (``given``).
+
+    ``block_s``: how long it takes for each, in small pieces, and how long before the first byte of an object. Blocks have ``block_bytes``.
+    """
+
+    _TARGET = re.compile(r"^(GET|HEAD) /bucket/(\S+) ")
+    _RANGE = re.compile(r"^range: bytes=(\d+)-(\d+)", re.IGNORECASE | re.MULTILINE)
+    _PIECES = 16
+
+    def __init__(self, *, block_bytes: int = 1 << 20, block_s: float = 0.0) -> None:
+        super().__init__(self._answer)
+        self.objects: dict[str, bytes] = {}
+        self.gets: list[tuple[str, int]] = []
+        self.given: list[tuple[str, int]] = []
+        self._block_bytes = block_bytes
+        self._block_s = block_s
+        self._may_give = threading.Event()
+        self._may_give.set()
+
+    def put(self, key: str, size_bytes: int) -> bytes:
+        """Makes an object of random bytes; gives them."""
+        self.objects[key] = data = os.urandom(size_bytes)
+        return data
+
+    def hold(self) -> None:
+        """From now on no byte of an object leaves."""
+        self._may_give.clear()
+
+    def let_go(self) -> None:
+        """It goes on."""
+        self._may_give.set()
+
+    def _answer(self, head: str, handler: Any) -> None:
+        target, wanted = self._TARGET.search(head), self._RANGE.search(head)
+        assert target is not None, head
+        key = target[2]
+        data = self.objects[key]
+        about = f'ETag: "{key}"\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n'
+        if target[1] == "HEAD":
+            handler.wfile.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\n{about}\r\n".encode())
+            return
+        assert wanted is not None, head
+        first, last = int(wanted[1]), int(wanted[2])
+        part = memoryview(data)[first : last + 1]
+        self.gets.append((key, first // self._block_bytes))
+        if first == 0:
+            time.sleep(self._block_s)
+        handler.wfile.write(
+            f"HTTP/1.1 206 Partial Content\r\nContent-Length: {len(part)}\r\n{about}"
+            f"Content-Range: bytes {first}-{first + len(part) - 1}/{len(data)}\r\n\r\n".encode()
+        )
+        for number in range(self._PIECES):
+            time.sleep(self._block_s / self._PIECES)
+            self._may_give.wait(60)
+            handler.wfile.write(
+                part[number * len(part) // self._PIECES : (number + 1) * len(part) // self._PIECES]
+            )
+        self.given.append((key, first // self._block_bytes))

@@ -31,6 +31,10 @@ def cluster(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
     folder = tmp_path_factory.mktemp("cluster")
     with DevCluster(HOSTS, folder, f"file={files}", memory="16MiB", block="1MiB") as cluster:
         yield cluster
+    for event in (" ready ", " stopping ", " stopped "):  # written by daemons that share one terminal
+        lines = [line for line in cluster.log().splitlines() if f"]{event}" in line]
+        for host in cluster.hosts:
+            assert any(f"host={host.name}" in line for line in lines), f"{event}of {host.name}: {lines}"
 
 
 def test_every_host_serves_both_ways(cluster: DevCluster, data: bytes) -> None:
@@ -41,6 +45,16 @@ def test_every_host_serves_both_ways(cluster: DevCluster, data: bytes) -> None:
         assert host.s3().get_object(Bucket="bucket", Key="key")["Body"].read() == data
         assert host.counters()["blocks_filled"] == SIZE >> 20
     assert cluster.counters()["blocks_filled"] == HOSTS * (SIZE >> 20)
+
+
+def test_every_line_of_the_log_names_its_host(cluster: DevCluster) -> None:
+    def hosts_that_said(event: str) -> set[str]:
+        lines = [line for line in cluster.log().splitlines() if f"] {event} " in line]
+        return {host.name for host in cluster.hosts if any(f"host={host.name}" in line for line in lines)}
+
+    every = {host.name for host in cluster.hosts}
+    wait_until(lambda: hosts_that_said("coherent") == every, what="all coherent")
+    assert hosts_that_said("ready") == hosts_that_said("serving S3") == hosts_that_said("peer_up") == every
 
 
 def test_metrics_of_every_process(cluster: DevCluster) -> None:

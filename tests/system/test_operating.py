@@ -15,6 +15,7 @@ import sys
 import termios
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import cashy
 from cashy.metrics.table import Resolver
-from cashy.notify import NotifyReceiver
+from hostkit.notify import NotifyReceiver
 
 from .harness import DevCluster, DevHost, RunningHost, wait_until
 
@@ -469,4 +470,16 @@ def test_a_cluster_is_seen_through_any_of_its_hosts(tmp_path: Path, origin: Path
                 wait_until(lambda: bool(cache.cluster().hosts[1].error), 20, "the other host's absence")
                 made = json.loads(top(first, "--once", "--json", "--interval", "0.2").stdout)
             assert [host["up"] for host in made["hosts"]] == [True, False]
-            assert made["hosts"][1]["error"]
+            error = made["hosts"][1]["error"]
+            assert error.startswith("no "), error
+            assert second.name not in error, "its name stands before it"
+            not_read = cache.locate(f"file://{origin}/bucket/b")
+            assert set(not_read.tiers) == {"not in this host's memory"}
+            assert (not_read.host, set(not_read.homes)) == (first.name, {first.name, second.name})
+            done = subprocess.run(
+                [sys.executable, "-m", "cashy", "stat", f"file://{origin}/bucket/b", "--socket", str(first.socket)],
+                capture_output=True, text=True, timeout=60, check=True,
+            )  # fmt: skip
+            homes = Counter(not_read.homes)
+            elsewhere = f"at home on {second.name} ({homes[second.name]}), this host ({homes[first.name]})"
+            assert f"not in this host's memory; {elsewhere}" in done.stdout

@@ -5,21 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
 import os
 import re
-import shutil
 import socket
 import ssl
-import subprocess
-import sys
 import time
 import urllib.parse
 import urllib.request
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -37,71 +33,13 @@ pytestmark = pytest.mark.system
 MIB = 1 << 20
 
 
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def weed_command(program: str, folder: Path, ports: list[int]) -> list[str]:
-    credentials = [{"accessKey": KEY, "secretKey": SECRET}, {"accessKey": "origin", "secretKey": "origin"}]
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    identities = {"identities": [{"name": "test", "credentials": credentials, "actions": actions}]}
-    (folder / "s3.json").write_text(json.dumps(identities))
-    (folder / "data").mkdir()
-    names = ["s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc"]
-    names += ["filer.port", "filer.port.grpc"]
-    return [
-        program, "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-s3", f"-s3.config={folder / 's3.json'}",
-        "-volume.max=20", "-master.volumeSizeLimitMB=256", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.iam=false",
-        *(f"-{name}={port}" for name, port in zip(names, ports, strict=True)),
-    ]  # fmt: skip
-
-
-@contextmanager
-def started_weed(folder: Path) -> Iterator[str]:
-    places = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    program = shutil.which("weed", path=os.pathsep.join(places))
-    if program is None:
-        pytest.skip("SeaweedFS is not installed: pip install --group bench")
-    ports = free_ports(8)
-    url = f"http://127.0.0.1:{ports[0]}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(weed_command(program, folder, ports), cwd=folder, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 90
-        while not is_up(url):
-            assert process.poll() is None, (folder / "log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "SeaweedFS does not serve"
-            time.sleep(0.3)
-        yield url
-    finally:
-        process.kill()  # its orderly stop takes half a minute, and its files are thrown away
-        process.wait()
-
-
-def is_up(url: str) -> bool:
-    client = s3_client(url)
-    try:
-        client.create_bucket(Bucket="probe")
-        client.put_object(Bucket="probe", Key="k", Body=b"x")
-    except Exception:
-        return False
-    finally:
-        client.close()
-    return True
-
-
 @pytest.fixture(scope="module", params=["moto", "weed"])
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def store(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "moto":
         with started_store() as url:
             yield url
     else:
-        with started_weed(tmp_path_factory.mktemp("weed")) as url:
-            yield url
+        yield request.getfixturevalue("weed").url
 
 
 @pytest.fixture(scope="module")

@@ -16,38 +16,33 @@ from tests.cashy.origin.region_store import Key, RegionStore, region_store
 from cashy.origin.s3 import S3Origin
 
 from .harness import KEY, SECRET, DevHost, s3_client
-from .test_s3_proxy import started_weed
+from .weed import Weed
 
 pytestmark = pytest.mark.system
 
 MIB = 1 << 20
+BUCKET = "bench"  # which the store is started with
 BLOCKS = 2_000
 BLOCK_BYTES = 4096
 
 
-@pytest.fixture(scope="module")
-def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with started_weed(tmp_path_factory.mktemp("weed")) as url:
-        yield url
-
-
 @pytest.mark.parametrize("connections_max", [1, 8])
-def test_connections_are_reused(weed: str, connections_max: int) -> None:
+def test_connections_are_reused(weed: Weed, connections_max: int) -> None:
     """Measured: 2,000 blocks take as many connections as may be under way at a time, and none is made anew."""
     data = pattern(50, BLOCKS * BLOCK_BYTES)
-    client = s3_client(weed)
-    client.put_object(Bucket="probe", Key="key", Body=data)  # the bucket that the store was started with
+    client = s3_client(weed.url)
+    client.put_object(Bucket=BUCKET, Key="key", Body=data)
     client.close()
 
     async def main() -> dict[str, int]:
         credentials = botocore.credentials.Credentials(KEY, SECRET)
-        origin = S3Origin("weed", weed, credentials=credentials, connections_max=connections_max)
+        origin = S3Origin("weed", weed.url, credentials=credentials, connections_max=connections_max)
         try:
-            version = (await origin.head("probe", "key")).version
+            version = (await origin.head(BUCKET, "key")).version
             for begin in range(0, BLOCKS, 100):
                 offsets = [number * BLOCK_BYTES for number in range(begin, begin + 100)]
                 readings = [
-                    Reading(origin, "probe", "key", offset, BLOCK_BYTES, version) for offset in offsets
+                    Reading(origin, BUCKET, "key", offset, BLOCK_BYTES, version) for offset in offsets
                 ]
                 for offset, reading in zip(offsets, readings, strict=True):
                     assert await reading.data() == data[offset : offset + BLOCK_BYTES]
@@ -61,18 +56,18 @@ def test_connections_are_reused(weed: str, connections_max: int) -> None:
     assert counters["retries_total"] == counters["timeouts_total"] == 0
 
 
-def test_checksum_is_known_from_head(weed: str, tmp_path: Path) -> None:
+def test_checksum_is_known_from_head(weed: Weed, tmp_path: Path) -> None:
     """SeaweedFS and moto differ in what they keep; what HEAD tells in checksum mode is what HEAD through cashy tells."""
-    client = s3_client(weed)
+    client = s3_client(weed.url)
     client.put_object(
-        Bucket="probe", Key="k", Body=b"hello", ChecksumAlgorithm="CRC32", Metadata={"colour": "blue"}
+        Bucket=BUCKET, Key="k", Body=b"hello", ChecksumAlgorithm="CRC32", Metadata={"colour": "blue"}
     )
-    told = client.head_object(Bucket="probe", Key="k", ChecksumMode="ENABLED")
+    told = client.head_object(Bucket=BUCKET, Key="k", ChecksumMode="ENABLED")
 
     async def main() -> dict[str, str]:
-        origin = S3Origin("weed", weed, credentials=botocore.credentials.Credentials(KEY, SECRET))
+        origin = S3Origin("weed", weed.url, credentials=botocore.credentials.Credentials(KEY, SECRET))
         try:
-            meta = await origin.head("probe", "k")
+            meta = await origin.head(BUCKET, "k")
             assert dict(meta.user_metadata) == {"colour": "blue"}
             return dict(meta.headers)
         finally:

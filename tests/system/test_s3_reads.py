@@ -6,10 +6,7 @@ The last part is about who may: SeaweedFS with two identities, whose rights are 
 from __future__ import annotations
 
 import http.client
-import json
-import os
 import re
-import signal
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -21,9 +18,9 @@ import botocore.awsrequest
 import botocore.credentials
 import pytest
 from botocore.exceptions import ClientError
-from tests.bench.peers import Peer, seaweedfs
 
 from .harness import KEY, SECRET, DevCluster, DevHost, RunningHost, s3_client, started_store, wait_until
+from .weed import AT_STORE, SECRET_AT_STORE, Weed
 
 pytestmark = pytest.mark.system
 
@@ -45,13 +42,12 @@ _STORES_OWN = re.compile(
 
 
 @pytest.fixture(scope="module", params=["moto", "weed"])
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def store(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "moto":
         with started_store() as url:
             yield url
     else:
-        with seaweedfs(tmp_path_factory.mktemp("weed") / "weed") as peer:
-            yield peer.url
+        yield request.getfixturevalue("weed").url
 
 
 @pytest.fixture(scope="module")
@@ -291,39 +287,17 @@ def _allow_plain_http(**_: Any) -> None:
 # ---------------------------------------------------------------- who may
 
 OTHER_KEY, OTHER_SECRET = "AKIDOTHER", "other-secret"
-AT_STORE, SECRET_AT_STORE = "other-at-store", "other-secret-at-store"
 _MORE_KEYS = f'[key.{OTHER_KEY}]\nsecret = "{OTHER_SECRET}"\nrights = "read"\nstore_key = "{AT_STORE}"\nstore_secret = "{SECRET_AT_STORE}"\n'
 
 
-class Identities:
-    """SeaweedFS, and what its second identity may do; told by its file and SIGHUP."""
-
-    def __init__(self, peer: Peer, folder: Path) -> None:
-        self.url = peer.url
-        self._pid = peer.pid
-        self._file = folder / "s3.json"
-        self._first = json.loads(self._file.read_text())["identities"]
-
-    def allow(self, *actions: str) -> None:
-        """The second identity may do this from now on."""
-        other = {
-            "name": "other", "credentials": [{"accessKey": AT_STORE, "secretKey": SECRET_AT_STORE}], "actions": list(actions),
-        }  # fmt: skip
-        self._file.write_text(json.dumps({"identities": [*self._first, other]}))
-        os.kill(self._pid, signal.SIGHUP)
-
-
 @pytest.fixture(scope="module")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identities]:
-    folder = tmp_path_factory.mktemp("identities") / "weed"
-    with seaweedfs(folder) as peer:
-        made = Identities(peer, folder)
-        admin = s3_client(peer.url)
-        for bucket in ("mine", "theirs"):
-            admin.create_bucket(Bucket=bucket)
-            admin.put_object(Bucket=bucket, Key="hot", Body=b"hot " + bucket.encode())
-        admin.close()
-        yield made
+def identities(weed: Weed) -> Weed:
+    admin = s3_client(weed.url)
+    for bucket in ("mine", "theirs"):
+        admin.create_bucket(Bucket=bucket)
+        admin.put_object(Bucket=bucket, Key="hot", Body=b"hot " + bucket.encode())
+    admin.close()
+    return weed
 
 
 def rights_cluster(folder: Path, url: str, more: str = "") -> DevCluster:
@@ -344,7 +318,7 @@ def _may(client: Any, bucket: str) -> bool:
     return True
 
 
-def test_rights_at_the_store_hold_for_what_is_cached(identities: Identities, tmp_path: Path) -> None:
+def test_rights_at_the_store_hold_for_what_is_cached(identities: Weed, tmp_path: Path) -> None:
     there = s3_client(identities.url, key=AT_STORE, secret=SECRET_AT_STORE)
     identities.allow("Read:mine", "List:mine")
     wait_until(lambda: _may(there, "mine"), what="the right at the store")
@@ -378,7 +352,7 @@ def test_rights_at_the_store_hold_for_what_is_cached(identities: Identities, tmp
     there.close()
 
 
-def test_a_write_of_ones_own_grants_no_reading(identities: Identities, tmp_path: Path) -> None:
+def test_a_write_of_ones_own_grants_no_reading(identities: Weed, tmp_path: Path) -> None:
     there = s3_client(identities.url, key=AT_STORE, secret=SECRET_AT_STORE)
     identities.allow("Write:mine")
     wait_until(lambda: not _may(there, "mine") and not _may(there, "theirs"), what="the change at the store")
@@ -393,7 +367,7 @@ def test_a_write_of_ones_own_grants_no_reading(identities: Identities, tmp_path:
     there.close()
 
 
-def test_the_key_table_alone_decides_where_it_is_told_to(identities: Identities, tmp_path: Path) -> None:
+def test_the_key_table_alone_decides_where_it_is_told_to(identities: Weed, tmp_path: Path) -> None:
     identities.allow("Write:mine")
     with rights_cluster(tmp_path / "host", identities.url, 'rights = "here"') as cluster:
         other = cluster.hosts[0].s3(key=OTHER_KEY, secret=OTHER_SECRET)

@@ -212,15 +212,22 @@ def check(rig: Rig, live: EngineState, traders: list[Trader], watchers: list[Wat
             assert not replayed.orders[order_id].is_open, "a cancel that was acknowledged was lost"
     for watcher in watchers:
         assert watcher.failure is None
-        assert [one for one in watcher.seen if one[0] <= live.seq] == [
-            one for one in changes if one[0] <= live.seq
-        ]
+        check_stream([one for one in watcher.seen if one[0] <= live.seq], changes)
     check_venue(rig, replayed)
+
+
+def check_stream(seen: list[tuple[int, int]], changes: list[tuple[int, int]]) -> None:
+    """Every change exactly once, in order; what is wrong is told at its first place."""
+    for index, (told, happened) in enumerate(zip(seen, changes, strict=False)):
+        assert told == happened, (
+            f"update {index}: around it {seen[index - 3 : index + 3]}, {changes[index - 3 : index + 3]} happened"
+        )
+    assert len(seen) == len(changes), "the end is missing, or too much was told"
 
 
 def check_venue(rig: Rig, state: EngineState) -> None:
     """The venue has each order that is open here, once, and no other."""
-    firm = rig.operate(action="status")["firms"]["FIRM"]
+    firm = rig.operate(action="status")["status"]["firms"]["FIRM"]
     assert firm["open_orders"] == sum(order.is_open for order in state.orders.values())
     assert firm["venue_seq"] == state.venue("SIM").venue_seq, "something that the venue said was not heard"
     for order in state.orders.values():

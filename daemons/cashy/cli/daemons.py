@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 
 from cashy.cli.options import settings_from, settings_options
 from cashy.errors import ConfigError
+from cashy.settings import Settings
 from hostkit.log import configure_logging
 
 __all__ = ["master_command", "s3_command", "socket_answers"]
@@ -23,6 +25,13 @@ def socket_answers(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def _begin_log(settings: Settings) -> None:
+    """Every line says of which host of the cluster it is, as several may write to one terminal."""
+    configure_logging(settings.log.level, settings.log.format)
+    if settings.cluster.host is not None:
+        structlog.contextvars.bind_contextvars(host=settings.cluster.host)
 
 
 @click.command(name="master")
@@ -43,7 +52,7 @@ def master_command(**parameters: Any) -> int:
         raise ConfigError(
             f"a daemon answers on {settings.instance.socket} already: stop it, or choose another --socket and --instance"
         )
-    configure_logging(settings.log.level, settings.log.format)
+    _begin_log(settings)
     from cashy.master.main import run
 
     return run(settings)
@@ -58,7 +67,7 @@ def s3_command(**parameters: Any) -> int:
     serves (READY=1) and where (X_CASHY_S3=HOST:PORT).
     """
     settings = settings_from(parameters)
-    configure_logging(settings.log.level, settings.log.format)
+    _begin_log(settings)
     from cashy.s3.main import run
 
     return run(settings)

@@ -25,7 +25,9 @@ def shifted(address: Address, count: int) -> Address:
     try:
         return Address.parse(f"{host}:{address.port + count}")
     except ValueError:
-        raise ConfigError(f"there are no {count} ports above {address}; choose a lower one") from None
+        raise ConfigError(
+            f"port {address.port + count} is needed, too, beside {address}, but 65535 is the last one; choose a lower port"
+        ) from None
 
 
 @contextmanager

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-__all__ = ["block_runs", "stat_command"]
+__all__ = ["block_runs", "home_counts", "stat_command"]
 
 
 @click.command(name="stat")
@@ -21,16 +22,19 @@ __all__ = ["block_runs", "stat_command"]
 )
 @click.option("--socket", "socket_path", metavar="PATH", help="The master's socket. [default: $CASHY_SOCKET]")
 def stat_command(url: str, as_json: bool, socket_path: str | None) -> int:
-    """Show size (bytes), version, time (UTC), type and user metadata of URL, and the tier of each block."""
+    """Show size (bytes), version, time (UTC), type and user metadata of URL, and where its blocks lie.
+
+    That is asked of the host whose socket it is: which blocks are in its memory, and in a cluster, of those that are not, which hosts are
+    their homes: these may have them in memory, and read them from the origin if not.
+    """
     import cashy
 
     with cashy.connect(socket_path) as cache:
         location = cache.locate(url)
-    meta, tiers = location.meta, list(location.tiers)
     if as_json:
-        print(json.dumps(_as_dict(meta, tiers)))
+        print(json.dumps(_as_dict(location)))
     else:
-        _print_table(meta, tiers)
+        _print_table(location)
     return 0
 
 
@@ -43,7 +47,26 @@ def block_runs(tiers: Sequence[str]) -> list[tuple[int, int, str]]:
     return runs
 
 
-def _as_dict(meta: Any, tiers: list[str]) -> dict[str, Any]:
+def home_counts(homes: Sequence[str], own: str) -> str:
+    """The homes of some blocks in words: ``at home on host2 (3), this host (1)``; with one block without a number."""
+    counts = Counter("this host" if home == own else home for home in homes)
+    if len(homes) == 1:
+        return f"at home on {homes[0] if homes[0] != own else 'this host'}"
+    return "at home on " + ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+
+
+def _block_lines(location: Any) -> Iterator[tuple[str, str]]:
+    from cashy.client.meta import NOT_HERE
+
+    for first, last, tier in block_runs(location.tiers):
+        name = f"  {first}" if first == last else f"  {first} to {last}"
+        is_elsewhere = bool(location.homes) and tier == NOT_HERE
+        homes = home_counts(location.homes[first : last + 1], location.host) if is_elsewhere else ""
+        yield name, f"{tier}; {homes}" if homes else tier
+
+
+def _as_dict(location: Any) -> dict[str, Any]:
+    meta = location.meta
     return {
         "name": meta.name,
         "size": meta.size_bytes,
@@ -53,11 +76,12 @@ def _as_dict(meta: Any, tiers: list[str]) -> dict[str, Any]:
         "headers": dict(meta.headers),
         "user_metadata": dict(meta.user_metadata),
         "block_size": meta.block_bytes,
-        "blocks": tiers,
+        "blocks": list(location.tiers),
+        "homes": list(location.homes),
     }
 
 
-def _print_table(meta: Any, tiers: list[str]) -> None:
+def _print_table(location: Any) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -67,6 +91,7 @@ def _print_table(meta: Any, tiers: list[str]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
+    meta = location.meta
     modified = datetime.fromtimestamp(meta.last_modified, UTC)
     rows = [
         ("name", meta.name),
@@ -76,11 +101,8 @@ def _print_table(meta: Any, tiers: list[str]) -> None:
         ("content type", meta.content_type),
         *((f"header {name}", value) for name, value in meta.headers),
         *((f"metadata {name}", value) for name, value in meta.user_metadata),
-        ("blocks", f"{len(tiers)} of up to {format_size(meta.block_bytes)}"),
-        *(
-            (f"  {first}" if first == last else f"  {first} to {last}", tier)
-            for first, last, tier in block_runs(tiers)
-        ),
+        ("blocks", f"{len(location.tiers)} of up to {format_size(meta.block_bytes)}"),
+        *_block_lines(location),
     ]
     for name, value in rows:
         table.add_row(name, Text(str(value)))  # Text: nothing in a value is markup

@@ -23,7 +23,7 @@ from aviary.cashy.v1 import control_pb2 as pb
 from cashy.client.cache import NO_ROOM_AHEAD, batches, program_name, socket_path_or_default
 from cashy.client.gather import GatherInto, GatherView
 from cashy.client.limits import ANSWER_TIMEOUT_S, READ_AHEAD_BLOCKS
-from cashy.client.meta import TIER_NAMES, Location, Meta
+from cashy.client.meta import Location, Meta
 from cashy.client.session import AsyncSession
 from cashy.core.names import parse_name
 from cashy.errors import NotConnected, ViewTooLarge
@@ -111,8 +111,7 @@ class AsyncCache:
         name = parse_name(url).url
         body = await self.session.ask(pb.Locate(name=name))
         assert isinstance(body, pb.LocateReport)
-        tiers = tuple(TIER_NAMES.get(tier, "elsewhere") for tier in body.tiers)
-        return Location(Meta.from_info(name, body.object), tiers)
+        return Location.from_report(name, body)
 
     async def status(self) -> pb.StatusReport:
         """The daemon's instance, process and counters."""

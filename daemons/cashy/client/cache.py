@@ -38,7 +38,7 @@ from cashy.client.limits import (
     PREFETCH_FRAME_BYTES,
     RECONNECTS_MAX,
 )  # fmt: skip
-from cashy.client.meta import TIER_NAMES, Location, Meta
+from cashy.client.meta import Location, Meta
 from cashy.client.reader import LocalArena, TableLost
 from cashy.client.session_core import Answer, error_of
 from cashy.core.names import parse_name
@@ -157,9 +157,7 @@ class Cache:
         name = parse_name(url).url
         body = self._ask(pb.Locate(name=name)).body
         assert isinstance(body, pb.LocateReport)
-        return Location(
-            Meta.from_info(name, body.object), tuple(TIER_NAMES.get(tier, "elsewhere") for tier in body.tiers)
-        )
+        return Location.from_report(name, body)
 
     def status(self) -> pb.StatusReport:
         """The daemon's instance, process and counters."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from aviary.cashy.v1 import control_pb2 as pb
 from cashy.core import meta_record
 
-__all__ = ["TIER_NAMES", "Location", "Meta"]
+__all__ = ["NOT_HERE", "TIER_NAMES", "Location", "Meta"]
+
+#: Where bytes were not found; in a cluster another host may have them.
+NOT_HERE = "not in this host's memory"
 
 #: Where bytes were found, in words.
 TIER_NAMES: dict[int, str] = {
-    pb.TIER_UNSPECIFIED: "not cached",
+    pb.TIER_UNSPECIFIED: NOT_HERE,
     pb.TIER_LOCAL_MEMORY: "local memory",
     pb.TIER_PEER: "other host",
     pb.TIER_ORIGIN: "origin",
@@ -90,10 +93,25 @@ class Meta:
 
 
 class Location:
-    """Where the blocks of an object lie on this host; ``tiers`` has one name of :data:`TIER_NAMES` per block."""
+    """Where the blocks of an object lie on this host; ``tiers`` has one name of :data:`TIER_NAMES` per block.
 
-    __slots__ = ("meta", "tiers")
+    In a cluster ``homes`` has the name of each block's home, which may have it in memory where this host does not, and ``host`` is this host's own
+    name; without one they are empty.
+    """
 
-    def __init__(self, meta: Meta, tiers: tuple[str, ...]) -> None:
+    __slots__ = ("homes", "host", "meta", "tiers")
+
+    def __init__(
+        self, meta: Meta, tiers: tuple[str, ...], homes: tuple[str, ...] = (), host: str = ""
+    ) -> None:
         self.meta = meta
         self.tiers = tiers
+        self.homes = homes
+        self.host = host
+
+    @classmethod
+    def from_report(cls, name: str, report: pb.LocateReport) -> Location:
+        """From an answer of the daemon."""
+        tiers = tuple(TIER_NAMES.get(tier, "elsewhere") for tier in report.tiers)
+        homes = tuple(report.hosts[number] for number in report.homes)
+        return cls(Meta.from_info(name, report.object), tiers, homes, report.host)

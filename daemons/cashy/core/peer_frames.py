@@ -23,8 +23,8 @@ from cashy.errors import CashyError
 
 __all__ = [
     "ANSWERS", "DATA_BYTES_MAX", "ENDINGS", "FIRST_DATA_BYTES", "HEADER_BYTES", "Kind", "MAGIC", "NEXT_STATE", "PAYLOAD_BYTES_MAX",
-    "PEER_PROTOCOL_VERSION", "PeerError", "PeerProtocolError", "State", "WITH_REQUEST_ID", "checksum", "next_state",
-    "pack_header", "unpack_header",
+    "PEER_PROTOCOL_VERSION", "PIECE_BYTES", "PeerError", "PeerProtocolError", "State", "WITH_REQUEST_ID", "checksum", "full_frame_end",
+    "next_state", "pack_header", "unpack_header",
 ]  # fmt: skip
 
 #: Two hosts must agree; said in HELLO and CHALLENGE.
@@ -38,6 +38,10 @@ DATA_BYTES_MAX = 1 << 20
 
 #: Payload of a read's first DATA frame, if all is there: somebody may wait for the first byte, 2 ms over a link of 1 Gbit/s.
 FIRST_DATA_BYTES = 256 << 10
+
+#: Received in one call: copied by the kernel and summed up by us while it is in the second-level cache, and a call costs little against it. Whole
+#: frames took a twentieth more CPU at the receiver, and a tenth at the sender [measured].
+PIECE_BYTES = 128 << 10
 
 # magic, kind, flags (0), sequence, request id, payload length, offset, checksum of the payload, checksum of the 28 bytes before
 _HEADER = struct.Struct("<4sBBHQIIII")
@@ -191,6 +195,14 @@ def checksum(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
     """crc32c of ``data``, going on from ``crc``. Keeps the GIL: a frame takes 40 us, getting it back from another thread can take milliseconds."""
     result: int = crc32c.crc32c(data, crc, _KEEP_GIL)
     return result
+
+
+def full_frame_end(start: int) -> int:
+    """Where the DATA frame that begins at byte ``start`` of the asked range ends if all its bytes are there (and the range does not end before).
+
+    The same for all readers of a range, however its bytes came, so that the running checksum at an end is computed once.
+    """
+    return FIRST_DATA_BYTES if start < FIRST_DATA_BYTES else (start // DATA_BYTES_MAX + 1) * DATA_BYTES_MAX
 
 
 def pack_header(kind: Kind, sequence: int, request_id: int, length: int, offset: int, crc: int) -> bytes:

@@ -6,6 +6,7 @@ land in shared memory without passing through Python. What is not known before i
 pulled one at a time, and the caller says where a read's bytes go (:meth:`FrameReader.begin`) before the next frame is looked at.
 
 * Nothing is allocated for a length that was not checked against its kind's limit, and no more than one control payload at a time.
+* DATA is summed up as it comes, in pieces that are still in the processor's cache: a pass over the whole frame afterwards fetches it anew.
 * DATA is only taken for a read that was asked for, at exactly the place where that read stands, and counts only when its checksum fits.
   The watermark moves at the ends of frames, so nobody ever sees a byte that was not verified.
 * A read that was given up keeps its number until the other side has ended it; what still comes for it goes to a common waste buffer.
@@ -27,6 +28,7 @@ from cashy.core.peer_frames import (
     DATA_BYTES_MAX,
     ENDINGS,
     HEADER_BYTES,
+    PIECE_BYTES,
     Kind,
     PeerProtocolError,
     State,
@@ -98,7 +100,7 @@ class FrameReader:
 
     __slots__ = (
         "_ahead", "_crc", "_due", "_end", "_has_more_data", "_header", "_incoming", "_kind", "_length", "_owned", "_request_id",
-        "_requests", "_sequence", "_start", "_target", "state",
+        "_requests", "_sequence", "_start", "_sum", "_sums_up", "_target", "state",
     )  # fmt: skip
 
     def __init__(self, state: State, lookahead_bytes: int = HEADER_BYTES) -> None:
@@ -119,6 +121,8 @@ class FrameReader:
         self._incoming: Incoming | None = None
         self._has_more_data = False  # of its read, behind this frame
         self._target: memoryview | None = None  # where the missing bytes go
+        self._sums_up = False  # whether they are somebody's, and summed up as they come: then they are still in the processor's cache
+        self._sum = 0
         self._owned = bytearray()  # the control payload under way
 
     # ------------------------------------------------------------ requests
@@ -159,6 +163,7 @@ class FrameReader:
         incoming.is_unwanted = True
         incoming.buffer = None
         if self._incoming is incoming and self._kind is _DATA:
+            self._sums_up = False
             self._target = _waste[: self._due] if self._due else None
 
     # ------------------------------------------------------------ bytes in
@@ -173,6 +178,8 @@ class FrameReader:
             self._start, self._end = 0, rest
         if self._target is None:
             return [self._ahead[self._end :]]
+        if self._due > PIECE_BYTES:
+            return [self._target[:PIECE_BYTES]]
         if self._has_more_data:
             return [
                 self._target,
@@ -184,10 +191,17 @@ class FrameReader:
         """So many bytes have been put into :meth:`buffers`."""
         if self._target is not None:
             direct = min(count, self._due)
-            self._due -= direct
             count -= direct
-            self._target = self._target[direct:] if self._due else None
+            self._arrived(direct)
         self._end += count
+
+    def _arrived(self, count: int) -> None:
+        """So many bytes are where they belong."""
+        assert self._target is not None
+        if self._sums_up:
+            self._sum = checksum(self._target[:count], self._sum)
+        self._due -= count
+        self._target = self._target[count:] if self._due else None
 
     def next_event(self) -> Frame | Incoming | None:
         """The next control frame, or the read that has grown (by a whole, verified DATA frame) or turned out to be corrupt; None when more
@@ -233,10 +247,11 @@ class FrameReader:
             assert incoming is not None
             self._target = _place(incoming, offset, length)
             self._has_more_data = offset + length < incoming.length
+            self._sums_up, self._sum = incoming.buffer is not None, incoming.crc
         else:
             self._owned = bytearray(length)
             self._target = memoryview(self._owned) if length else None
-            self._has_more_data = False
+            self._has_more_data = self._sums_up = False
 
     def _asked_for(self, kind: Kind, request_id: int) -> Incoming:
         incoming = self._requests.get(request_id)
@@ -254,8 +269,7 @@ class FrameReader:
         count = min(self._due, self._end - self._start)
         self._target[:count] = self._ahead[self._start : self._start + count]
         self._start += count
-        self._due -= count
-        self._target = self._target[count:] if self._due else None
+        self._arrived(count)
 
     def _finish_control(self, kind: Kind) -> Frame:
         self._kind = None
@@ -271,16 +285,16 @@ class FrameReader:
         self._kind = None
         incoming, self._incoming = self._incoming, None
         assert incoming is not None
-        start, buffer = incoming.received, incoming.buffer
-        incoming.received = end = start + self._length
-        if buffer is not None:
-            incoming.crc = crc = checksum(buffer[start:end], incoming.crc)
-            if crc != self._crc:
+        incoming.received += self._length
+        is_wanted = incoming.buffer is not None
+        if is_wanted:
+            incoming.crc = self._sum
+            if self._sum != self._crc:
                 incoming.is_corrupt = incoming.is_unwanted = True
                 incoming.buffer = None
-        if end == incoming.length:
+        if incoming.received == incoming.length:
             self._end_request(incoming)
-        return incoming if buffer is not None else None
+        return incoming if is_wanted else None
 
     def _end_request(self, incoming: Incoming) -> None:
         incoming.is_over = True

@@ -46,6 +46,7 @@ S3_ERRORS: dict[str, tuple[int, str]] = {
         "The Content-MD5 or checksum value that you specified did not match what the server received.",
     ),
     "BadRequest": (400, "An error occurred when parsing the HTTP request."),
+    "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed object size."),
     "IncompleteBody": (
         400,
@@ -57,11 +58,16 @@ S3_ERRORS: dict[str, tuple[int, str]] = {
     "InvalidBucketName": (400, "The specified bucket is not valid."),
     "InvalidDigest": (400, "The Content-MD5 that you specified is not valid."),
     "InvalidChunkSizeError": (400, "The size of a chunk of the body is not valid."),
+    "InvalidPolicyDocument": (
+        400,
+        "The content of the form does not meet the conditions specified in the policy document.",
+    ),
     "InvalidRange": (416, "The requested range is not satisfiable"),
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidToken": (400, "The provided token is malformed or otherwise invalid."),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
     "KeyTooLongError": (400, "Your key is too long"),
+    "MalformedPOSTRequest": (400, "The body of your POST request is not well-formed multipart/form-data."),
     "MalformedTrailerError": (
         400,
         "The request contained trailing data that was not well-formed or did not conform to our published schema.",
@@ -69,6 +75,10 @@ S3_ERRORS: dict[str, tuple[int, str]] = {
     "MalformedXML": (
         400,
         "The XML you provided was not well-formed or did not validate against our published schema",
+    ),
+    "MaxPostPreDataLengthExceededError": (
+        400,
+        "Your POST request fields preceding the upload file were too large.",
     ),
     "MethodNotAllowed": (405, "The specified method is not allowed against this resource."),
     "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),

@@ -9,6 +9,8 @@ store, so here stands all that keeps the two from reading one request differentl
   ``X-HTTP-Method-Override``, ``X-Original-URL``) or to the store itself (``x-minio-…``, ``Seaweed-…``). A list of bad ones is never complete.
 * *Names that a store could read as another bucket's are refused*: an empty bucket in a path that is not ``/``, and keys whose ``..`` climb
   above the bucket, which AWS refuses by the same rule. Otherwise a key of one bucket could reach into another wherever paths are cleaned.
+* *An action that changes two objects* is refused (RenameObject, which only directory buckets of S3 Express have): both would have to be marked, and
+  what its header may name is not told exactly enough for that.
 * *Other ways to sign* (Signature Version 2) are refused, so that a store cannot find a second signer in a request we vouch for.
 
 Signed are Host, Content-Type, Content-MD5 and every ``x-amz-*``: what AWS requires and recommends. More would break on the way, where proxies
@@ -34,6 +36,7 @@ from cashy.core.s3_errors import S3Error
 from cashy.core.sigv4 import canonical_target, prepared_key
 
 __all__ = [
+    "CHUNKED",
     "AnswerFraming",
     "StoreAddress",
     "StoreKey",
@@ -47,6 +50,10 @@ __all__ = [
     "names_written",
     "request_head",
 ]
+
+
+#: To be added to the headers of a request whose body comes in HTTP's chunks (RFC 9112 7.1).
+CHUNKED: Mapping[bytes, bytes] = {b"transfer-encoding": b"chunked"}
 
 
 class StoreAddress(NamedTuple):
@@ -79,11 +86,11 @@ _PASSED = frozenset(
     )
 )  # fmt: skip
 
-# Of x-amz-*, what belongs to the client's own signature and framing.
+# Of x-amz-*, what belongs to the client's own signature and framing, or to an action that is refused.
 _OWN_AMZ = frozenset(
     (
-        b"x-amz-content-sha256", b"x-amz-date", b"x-amz-decoded-content-length", b"x-amz-s3session-token", b"x-amz-security-token",
-        b"x-amz-trailer",
+        b"x-amz-content-sha256", b"x-amz-date", b"x-amz-decoded-content-length", b"x-amz-rename-source", b"x-amz-s3session-token",
+        b"x-amz-security-token", b"x-amz-trailer",
     )
 )  # fmt: skip
 
@@ -136,6 +143,13 @@ def check_target(method: bytes, path: bytes, query: bytes, bucket: str, key: str
         )
     if b"x-amz-copy-source" in names:
         raise S3Error("NotImplemented", "x-amz-copy-source is taken as a header only.")
+    if b"renameobject" in names:
+        raise S3Error("NotImplemented", "Objects cannot be renamed here; copy and delete.")
+    if method == b"POST" and not key and not names - _PRESIGNED - {b"x-id"}:
+        raise S3Error(  # no action is left but a form's, which this is not
+            "PreconditionFailed",
+            details=(("Condition", "Bucket POST must be of the enclosure-type multipart/form-data"),),
+        )
 
 
 def _climbs(key: str) -> bool:
@@ -229,7 +243,8 @@ def request_head(
     """The head of a request to the store; without ``key`` it goes unsigned.
 
     ``path`` (path-style) and ``query`` as they are to be sent; ``headers`` from :func:`forwarded_headers`, an empty value drops one.
-    ``payload`` is the value of ``x-amz-content-sha256``, ``length`` that of Content-Length, None for none.
+    ``payload`` is the value of ``x-amz-content-sha256``, ``length`` that of Content-Length, None for none: there is no body, or, with
+    :data:`CHUNKED` among the headers, one of unknown length.
     """
     lines = {b"host": address.authority, **{name: value for name, value in headers.items() if value}}
     if length is not None:

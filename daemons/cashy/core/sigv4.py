@@ -49,6 +49,7 @@ __all__ = [
     "SCOPES_MAX",
     "Scope",
     "authenticate",
+    "authenticate_policy",
     "canonical_target",
     "parse_claim",
     "prepared_key",
@@ -158,6 +159,40 @@ def authenticate(
         if hmac.compare_digest(key.sign(text), claim.signature):
             return scope.key_id
     raise _mismatch(scope)
+
+
+def authenticate_policy(
+    fields: Mapping[str, str],
+    *,
+    now_s: float,
+    secret_of: Callable[[str], str | None],
+    regions: Collection[str] = (),
+) -> str:
+    """Verifies the signature of an upload form over its policy, the text as it stands in the form; gives the id of the key that signed it.
+
+    ``fields`` have lower-case names. The policy itself says until when it is valid; the signing key is for seven days at most. What the policy
+    allows is not looked at (:mod:`cashy.core.post_policy`). Raises :class:`S3Error`.
+    """
+    for name in ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"):
+        if name not in fields:
+            raise S3Error(
+                "InvalidArgument",
+                f"Bucket POST must contain a field named '{name}'.  If it is specified, please check the order of the fields.",
+                (("ArgumentName", name),),
+            )
+    text = {**fields, "x-amz-expires": str(EXPIRES_MAX_S), "x-amz-signedheaders": "policy"}
+    claim = _checked_query_claim({name: text[name.decode().lower()].encode() for name in _QUERY_FIELDS}, b"")
+    _check_time(claim, now_s)
+    scope = claim.scope
+    if regions and scope.region not in regions:
+        raise _wrong_region(claim, regions)
+    secret = secret_of(scope.key_id)
+    if secret is None:
+        raise S3Error("InvalidAccessKeyId", details=(("AWSAccessKeyId", scope.key_id),))
+    signature = prepared_key(secret, scope.date, scope.region).sign(fields["policy"].encode())
+    if not hmac.compare_digest(signature, claim.signature):
+        raise _mismatch(scope)
+    return scope.key_id
 
 
 class PreparedKey:

@@ -14,8 +14,9 @@ Three forms come in, three go out:
   header, since it is known only at the end, and must not be dropped: parts of a multipart upload that was created with a
   checksum algorithm are refused without one, and the answer repeats it to the client.
 
-Rejected: signing chunks anew for the store; each would have to be held and hashed before its first byte could leave. Rejected too: passing a
-body of unknown length on as HTTP's chunked encoding, which S3 does not take (411).
+A body of unknown length goes on in HTTP's chunked encoding: Amazon's S3 does not take it, and says so itself; other stores do.
+
+Rejected: signing chunks anew for the store; each would have to be held and hashed before its first byte could leave.
 
 Source: Amazon S3 API Reference, "Authenticating Requests: Using the Authorization Header", "PutObject", "UploadPart".
 """
@@ -63,10 +64,12 @@ class Upload(Protocol):
 
 
 class UploadPlan(NamedTuple):
-    """How a body goes on: ``length`` is what will be sent, in bytes; ``headers`` come in place of the client's own of these names."""
+    """How a body goes on: ``length`` is what will be sent, in bytes, None if it is not known before the end; ``headers`` come in place of the
+    client's own of these names.
+    """
 
     upload: Upload
-    length: int
+    length: int | None
     payload: bytes
     headers: dict[bytes, bytes]
 
@@ -74,7 +77,7 @@ class UploadPlan(NamedTuple):
 def plan_upload(headers: Mapping[bytes, bytes], signer: ChunkSigner | None) -> UploadPlan:
     """Decides from a request's headers (names in lower case). ``signer`` as of the request's signature, None if it has none.
 
-    Raises :class:`S3Error` for what cannot be taken, whatever the bytes are.
+    Without Content-Length the body is a chunked one. Raises :class:`S3Error` for what cannot be taken, whatever the bytes are.
     """
     length = _length_of(headers, b"content-length")
     if length is not None and length > BODY_BYTES_MAX:
@@ -82,8 +85,6 @@ def plan_upload(headers: Mapping[bytes, bytes], signer: ChunkSigner | None) -> U
     announced = headers.get(b"x-amz-content-sha256", UNSIGNED_PAYLOAD)
     if announced.startswith(b"STREAMING-"):
         return _plan_chunked(headers, announced, signer)
-    if length is None:
-        raise S3Error("MissingContentLength")
     if announced == UNSIGNED_PAYLOAD:
         return UploadPlan(_Plain(None), length, announced, {})
     if _HEX_SHA256.fullmatch(announced) is None:
@@ -164,8 +165,12 @@ class _Plain:
     def __init__(self, expected: bytes | None) -> None:
         self._expected = expected
         self._hash = sha256()
+        self._length = 0
 
     def feed(self, data: bytes) -> list[bytes]:
+        self._length += len(data)
+        if self._length > BODY_BYTES_MAX:  # which its head did not say
+            raise S3Error("EntityTooLarge")
         if self._expected is not None:
             self._hash.update(data)
         return [data] if data else []

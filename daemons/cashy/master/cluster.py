@@ -14,6 +14,7 @@ from cashy.core.placement import Member, Ranking, place_key
 from cashy.errors import CashyError
 from cashy.limits import PEER_READ_ROUNDS, PEER_STATUS_TIMEOUT_S
 from cashy.peer.client import Peer
+from cashy.peer.errors import PeerTimeout
 from cashy.settings import OriginSettings, PeerSettings, S3OriginSettings, Settings
 
 __all__ = ["Cluster", "make_cluster"]
@@ -105,8 +106,10 @@ class Cluster:
             status.status.CopyFrom(
                 StatusReport.FromString(await self.peers[name].status(PEER_STATUS_TIMEOUT_S))
             )
-        except CashyError as error:
-            status.error = error.message
+        except PeerTimeout:
+            status.error = f"no answer within {PEER_STATUS_TIMEOUT_S:g} s"
+        except CashyError as error:  # a message of the link's names the host, which stands before it already
+            status.error = self.peers[name].last_error or error.message
         except DecodeError as error:
             status.error = f"its answer cannot be read: {error}"
         return status

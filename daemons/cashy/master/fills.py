@@ -19,12 +19,14 @@ import crc32c
 
 from aviary.cashy.v1.control_pb2 import Tier
 from cashy.core.names import Resolved, block_digest, content_id
+from cashy.core.peer_frames import full_frame_end
 from cashy.errors import CashyError, InternalError, OriginInvalid, OriginTimeout, SlowDown, VersionChanged
 from cashy.limits import FILL_SILENCE_S_MAX, PROGRESS_STEP_BYTES
 from cashy.master.counters import Counters
 from cashy.master.routes import Route, Routes, Target
 from cashy.master.store import BlockStore
 from cashy.origin.base import ObjectMeta
+from cashy.peer.replies import ChecksumMemory
 
 __all__ = ["Content", "Fill", "FillTable", "FillWaiter", "content_of", "source_key"]
 
@@ -42,7 +44,7 @@ class Content:
         self.meta = meta
         self.block_bytes = block_bytes
         self.size_bytes = meta.size_bytes
-        self.content_id = content_of(place, meta.version, block_bytes)
+        self.content_id = content_of(place, meta, block_bytes)
 
     def block_length(self, index: int) -> int:
         """Bytes of block ``index``; 0 beyond the end."""
@@ -59,9 +61,9 @@ def source_key(place: Resolved) -> str:
     return f"{place.bucket}/{place.key}" if place.bucket else place.key
 
 
-def content_of(place: Resolved, version: str, block_bytes: int) -> bytes:
-    """The content id of a version at a place."""
-    return content_id(place.origin, source_key(place), version, block_bytes)
+def content_of(place: Resolved, meta: ObjectMeta, block_bytes: int) -> bytes:
+    """The content id of a version at a place. Its size is part of it: there are stores that give two contents one ETag."""
+    return content_id(place.origin, source_key(place), f"{meta.version} {meta.size_bytes}", block_bytes)
 
 
 class FillWaiter(Protocol):
@@ -84,8 +86,8 @@ class Fill:
     """One block on its way. Also the :class:`~cashy.origin.base.BlockSink` of its read."""
 
     __slots__ = (
-        "_announced", "_buffer", "_crc", "_table", "content", "digest", "expected", "heard_at", "index", "is_demand", "is_done", "learnt", "length",
-        "place", "route", "slot", "waiters", "watermark",
+        "_announced", "_buffer", "_crc", "_sums", "_table", "content", "digest", "expected", "heard_at", "index", "is_demand", "is_done", "learnt",
+        "length", "place", "route", "slot", "waiters", "watermark",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +112,7 @@ class Fill:
         self.route = Route(table.routes, target, self, self.done, is_demand=is_demand, forward=forward)
         self._buffer: memoryview | None = None
         self._crc = 0
+        self._sums: dict[int, int] | None = None
         self._announced = 0
 
     # --- BlockSink ---
@@ -134,6 +137,9 @@ class Fill:
         self.slot = self._table.store.lease_block(self.digest, length, content.block_count > 1)
         self._table.store.attach(self.slot)
         self._buffer = self._table.store.buffer(self.slot)
+        if self._table.checksums is not None and self.route.is_at_origin:
+            name = (self.slot, self._table.store.arena.generation(self.slot))  # as peers' reads name it
+            self._sums = self._table.checksums.of((name, self.index * self._table.block_bytes, length))
         for waiter in tuple(self.waiters):
             waiter.leased(self)
         return self._buffer
@@ -153,12 +159,7 @@ class Fill:
         """Bytes up to ``watermark`` have arrived: checksummed, and announced in steps."""
         if self._buffer is None or self.slot < 0:
             return
-        # Keeping the GIL: a piece takes microseconds, and getting it back from the reading threads takes milliseconds.
-        self._crc = (
-            crc32c.crc32c(self._buffer[self.watermark : watermark], self._crc, _KEEP_GIL)
-            if crc is None
-            else crc
-        )
+        self._crc = self._summed_up(self._buffer, watermark) if crc is None else crc
         self.watermark = watermark
         self.heard_at = time.monotonic()
         self._table.store.advance(self.slot, watermark)
@@ -166,6 +167,19 @@ class Fill:
             self._announced = watermark
             for waiter in tuple(self.waiters):
                 waiter.progressed(self)
+
+    def _summed_up(self, buffer: memoryview, watermark: int) -> int:
+        """The crc32c up to ``watermark``; where other hosts may ask for the block, it is noted at each end of the frames that they would get."""
+        start, crc, sums = self.watermark, self._crc, self._sums
+        while start < watermark:
+            full_end = full_frame_end(start) if sums is not None else watermark
+            end = min(watermark, full_end)
+            # Keeping the GIL: a piece takes microseconds, and getting it back from the reading threads takes milliseconds.
+            crc = crc32c.crc32c(buffer[start:end], crc, _KEEP_GIL)
+            if sums is not None and end in (full_end, self.length):
+                sums[end] = crc
+            start = end
+        return crc
 
     def detached(self) -> None:
         """The origin will not write into the slot again."""
@@ -193,10 +207,13 @@ class _AlreadyHereError(CashyError):
 
 
 class FillTable:
-    """All fills of the master."""
+    """All fills of the master. ``checksums``: where those of blocks from the origin are noted for other hosts' reads, if there are such hosts."""
 
-    def __init__(self, store: BlockStore, routes: Routes, counters: Counters) -> None:
+    def __init__(
+        self, store: BlockStore, routes: Routes, counters: Counters, checksums: ChecksumMemory | None = None
+    ) -> None:
         self.store = store
+        self.checksums = checksums
         self.routes = routes
         self.block_bytes = routes.block_bytes
         self.fills: dict[bytes, Fill] = {}

@@ -29,7 +29,7 @@ from cashy.master.cluster import Cluster
 from cashy.master.coherence import Coherence
 from cashy.master.counters import Counters
 from cashy.master.fetch import FetchAnswers, FetchJob
-from cashy.master.fills import Fill, FillTable
+from cashy.master.fills import Fill, FillTable, source_key
 from cashy.master.peer_service import BlocksForPeers
 from cashy.master.routes import Routes
 from cashy.master.store import BlockStore
@@ -37,6 +37,7 @@ from cashy.origin.base import Origin
 from cashy.origin.credentials import default_credentials
 from cashy.origin.directory import DirectoryOrigin
 from cashy.origin.s3 import S3Origin
+from cashy.peer.replies import ChecksumMemory
 from cashy.peer.server import PeerServer
 from cashy.settings import DirectoryOriginSettings, OriginSettings, S3OriginSettings, Settings
 from shmipc.instance import Instance
@@ -48,6 +49,8 @@ _log = structlog.get_logger("cashy.master")
 
 #: Loading ahead by request never displaces more than this part of the arena for one object.
 _PREFETCH_ARENA_SHARE = 2
+#: Blocks that are looked for before the loop gets its turn again: to find a block's home takes some 10 us.
+_LOCATED_PER_TURN = 256
 #: Names that are forgotten before the loop gets its turn again: about a millisecond.
 _CHANGES_PER_TURN = 64
 
@@ -135,7 +138,9 @@ class Host:
             block_bytes=memory.block_bytes,
             fills_max=settings.limits.fills_max,
         )
-        self.fills = FillTable(self.store, self.routes, self.counters)
+        #: Of blocks that others may ask for, from when they came.
+        self.checksums = ChecksumMemory() if cluster is not None else None
+        self.fills = FillTable(self.store, self.routes, self.counters, self.checksums)
         self.catalog = Catalog(
             self.store, self.fills, origin_specs(settings.origins), self.counters,
             revalidate_after_s=settings.freshness.revalidate_after_s,
@@ -185,9 +190,12 @@ class Host:
         if count > LOCATE_BLOCKS_MAX:
             raise TooLarge(f"{name} has {count:,} blocks, at most {LOCATE_BLOCKS_MAX:,} are reported")
         report = LocateReport(object=known.info)
+        homes = _Homes(self.cluster, known, report) if self.cluster is not None else None
         for index in range(count):
             report.tiers.append(Tier.TIER_LOCAL_MEMORY if self._has(known, index) else Tier.TIER_UNSPECIFIED)
-            if not index % 4096:
+            if homes is not None:
+                homes.add(index)
+            if not index % _LOCATED_PER_TURN:
                 await asyncio.sleep(0)
         return report
 
@@ -364,6 +372,25 @@ def _retrieve(task: asyncio.Task[None]) -> None:
     """Its error is for whoever waits for it, if somebody does."""
     if not task.cancelled():
         task.exception()
+
+
+class _Homes:
+    """Puts the home of each block of an object into a report."""
+
+    def __init__(self, cluster: Cluster, known: Known, report: LocateReport) -> None:
+        self._cluster = cluster
+        self._place = known.content.place
+        self._report = report
+        self._numbers: dict[str, int] = {}
+        report.host = cluster.own_name
+
+    def add(self, index: int) -> None:
+        """The next block's."""
+        name = self._cluster.home_of(self._place.origin, source_key(self._place), index)
+        number = self._numbers.setdefault(name, len(self._numbers))
+        if number == len(self._report.hosts):
+            self._report.hosts.append(name)
+        self._report.homes.append(number)
 
 
 class _Loaded:

@@ -17,10 +17,10 @@ from cashy.master.cluster import make_cluster
 from cashy.master.host import Host, make_origins
 from cashy.master.server import ClientServer
 from cashy.metrics.daemon import metrics_served
-from hostkit.notify import notify
 from cashy.peer.server import PeerServer
 from cashy.setting_values import Address
 from cashy.settings import Settings
+from hostkit.notify import notify
 from shmipc.errors import ShmError, UnsupportedFence
 from shmipc.fence import fence_readers, is_supported
 from shmipc.instance import Instance
@@ -123,7 +123,9 @@ def _listen_for_peers(host: Host) -> dict[str, str]:
     if cluster is None:
         return {}
     listen = host.settings.cluster.listen or cluster.hosts[cluster.own_name].address
-    server = PeerServer(host.for_peers, identity=cluster.identity, hosts=cluster.hosts)
+    server = PeerServer(
+        host.for_peers, identity=cluster.identity, hosts=cluster.hosts, checksums=host.checksums
+    )
     try:
         server.listen(listen.host, listen.port)
     except OSError as error:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from cashy.core.peer_frames import DATA_BYTES_MAX, FIRST_DATA_BYTES, Kind, checksum
+from cashy.core.peer_frames import Kind, checksum, full_frame_end
 from cashy.errors import CashyError
 from cashy.origin.base import ObjectMeta
 from cashy.peer.frame_socket import FrameSocket
@@ -19,9 +19,10 @@ __all__ = ["ChecksumMemory", "Reply", "ReplyOwner"]
 
 
 class ChecksumMemory:
-    """Running checksums at the ends of full frames, of ranges that were sent before; the longest unused are forgotten.
+    """Running checksums at the ends of full frames, of ranges that were sent or came in before; the longest unused are forgotten.
 
-    A block is sent to many hosts: checksumming it each time cost a third of sending it [measured].
+    A block is sent to many hosts: checksumming it each time cost a third of sending it [measured]. Those of a block that this host reads from the
+    origin are known from then, so that what is damaged in memory afterwards is noticed by whoever it is sent to.
     """
 
     def __init__(self, ranges_max: int = CHECKSUMS_REMEMBERED_MAX) -> None:
@@ -174,9 +175,7 @@ class Reply:
         """The next frame: a short first one, then up to multiples of ``DATA_BYTES_MAX``, as far as the bytes are there."""
         assert self._buffer is not None
         start = self._sent
-        full_end = (
-            FIRST_DATA_BYTES if start < FIRST_DATA_BYTES else (start // DATA_BYTES_MAX + 1) * DATA_BYTES_MAX
-        )
+        full_end = full_frame_end(start)
         end = min(self._available, full_end)
         piece = self._buffer[start:end]
         sums = self._sums if end in (full_end, self._length) else None

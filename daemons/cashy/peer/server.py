@@ -22,6 +22,7 @@ from cashy.peer.limits import (
     SWEEP_S,
 )
 from cashy.peer.replies import ChecksumMemory
+from cashy.peer.reports import Reports
 from cashy.peer.service import PeerService
 from cashy.peer.serving import ServedPeer
 
@@ -38,13 +39,19 @@ _COUNTED = (
 
 
 class PeerServer:
-    """The peer endpoint. ``hosts``: names of the hosts that may connect (this one's own among them does not matter)."""
+    """The peer endpoint. ``hosts``: names of the hosts that may connect (this one's own among them does not matter).
 
-    def __init__(self, service: PeerService, *, identity: PeerIdentity, hosts: Collection[str]) -> None:
+    ``checksums``: what is known of blocks from when they came, if somebody keeps it.
+    """
+
+    def __init__(
+        self, service: PeerService, *, identity: PeerIdentity, hosts: Collection[str], checksums: ChecksumMemory | None = None
+    ) -> None:  # fmt: skip
         self.service = service
         self.identity = identity
         self.hosts = frozenset(hosts) - {identity.host}
-        self.checksums = ChecksumMemory()
+        self.checksums = ChecksumMemory() if checksums is None else checksums
+        self.reports = Reports()
         self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
         self._greeting: set[ServedPeer] = set()
         self._greeted: dict[str, deque[ServedPeer]] = {}
@@ -118,17 +125,19 @@ class PeerServer:
             if self._listener is None:
                 return
             try:
-                sock, _address = self._listener.accept()
+                sock, address = self._listener.accept()
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     self._pause()
                 return  # nobody is there, or has gone again
-            self._accepted(sock)
+            self._accepted(sock, "{}:{}".format(*address))
 
-    def _accepted(self, sock: socket.socket) -> None:
+    def _accepted(self, sock: socket.socket, address: str) -> None:
         self.counts["accepted_total"] += 1
         if len(self._greeting) >= GREETINGS_MAX:
             self.counts["turned_away_total"] += 1
+            reason = f"{GREETINGS_MAX} connections have not shown yet who they are"
+            self.reports.warning("stranger_turned_away", "", reason, address=address)
             sock.close()
             return
         try:
@@ -136,7 +145,7 @@ class PeerServer:
         except OSError:  # reset already
             sock.close()
             return
-        self._greeting.add(ServedPeer(sock, self))
+        self._greeting.add(ServedPeer(sock, self, address))
 
     def _pause(self) -> None:
         """No descriptors are left; trying again at once would only burn time."""

@@ -37,6 +37,7 @@ from cashy.peer.messages import (
     parse_status_request,
 )
 from cashy.peer.replies import ChecksumMemory, Reply
+from cashy.peer.reports import Reports
 from cashy.peer.service import HeadRequest, PeerService
 
 __all__ = ["ServedPeer", "ServingHost"]
@@ -49,6 +50,7 @@ class ServingHost(Protocol):
     identity: PeerIdentity
     hosts: frozenset[str]
     checksums: ChecksumMemory
+    reports: Reports
     counts: Counter[str]
 
     def greeted(self, connection: ServedPeer) -> None:
@@ -69,10 +71,11 @@ class _Heading:
 
 
 class ServedPeer:
-    """One accepted connection. ``host`` is the name it has proved, empty before."""
+    """One accepted connection. ``host`` is the name it has proved, empty before; ``address`` where it comes from, for the log."""
 
-    def __init__(self, sock: socket.socket, server: ServingHost) -> None:
+    def __init__(self, sock: socket.socket, server: ServingHost, address: str) -> None:
         self._server = server
+        self._address = address
         self._greeting = AcceptingGreeting(
             server.identity, server.hosts, os.urandom(NONCE_BYTES), REQUESTS_MAX
         )
@@ -127,14 +130,23 @@ class ServedPeer:
         counts = self._server.counts
         if isinstance(error, PeerProtocolError):
             counts["protocol_errors_total"] += 1
+            self._warn("peer_broke_protocol" if self.host else "stranger_broke_protocol", error.message)
         elif isinstance(error, GreetingRefused):
             counts["refused_total"] += 1
             counts[f"refused_{error.reason_name.lower()}_total"] += 1
+            self._warn("peer_not_let_in", error.message, refusal=error.reason_name)
         counts["bytes_received_total"] += self.socket.bytes_in
         counts["bytes_sent_total"] += self.socket.bytes_out
         for request_id in [*self._replies, *self._headings]:
             self._cancel(request_id, CANCELLED, "the connection has ended")
         self._server.gone(self)
+
+    def _warn(self, event: str, reason: str, **values: object) -> None:
+        self._server.reports.warning(event, self.host, reason, address=self._address, **values)
+
+    def _cut_off(self, why: str) -> None:
+        self._warn("peer_cut_off", why)
+        self.close(why)
 
     def _greet(self, frame: Frame) -> None:
         try:
@@ -281,11 +293,11 @@ class ServedPeer:
         blocked_since = self.socket.blocked_since
         if blocked_since is not None and now - blocked_since > RECEIVER_STALLED_S_MAX:
             self._server.counts["stalled_receivers_total"] += 1
-            self.close(f"it has read nothing for {RECEIVER_STALLED_S_MAX:g} s")
+            self._cut_off(f"it has read nothing for {RECEIVER_STALLED_S_MAX:g} s")
             return
         if now - self.socket.heard_at > CLIENT_SILENT_S_MAX and blocked_since is None:
             self._server.counts["silent_clients_total"] += 1
-            self.close(f"it has sent nothing for {CLIENT_SILENT_S_MAX:g} s")
+            self._cut_off(f"it has sent nothing for {CLIENT_SILENT_S_MAX:g} s")
             return
         self._end_late(now)
 

@@ -371,9 +371,14 @@ class S3Connection(asyncio.BufferedProtocol):
         return body is not None and not body.is_complete and not self._reader.is_over
 
     def tell_to_continue(self, request: Request) -> None:
-        """Answers ``Expect: 100-continue`` (RFC 9110 10.1.1), unless the body is coming already."""
+        """Answers ``Expect: 100-continue`` (RFC 9110 10.1.1), unless the body is coming already.
+
+        Also where the body is empty, which leaves it open: botocore takes an answer without it for the one to its next request, too.
+        """
         body = request.body
-        if body is None or body.is_complete or body.waiting_bytes or self._pending or request.is_http_1_0:
+        if request.is_http_1_0 or (
+            body is not None and (body.is_complete or body.waiting_bytes or self._pending)
+        ):
             return
         if request.headers.get(b"expect", b"").lower() == b"100-continue":
             self.sender.write(b"HTTP/1.1 100 Continue\r\n\r\n")

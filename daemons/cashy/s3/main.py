@@ -18,9 +18,7 @@ import uvloop
 
 from cashy.client.session import AsyncSession
 from cashy.errors import ConfigError
-from hostkit.log import get_logger
 from cashy.metrics.daemon import metrics_served
-from hostkit.notify import listen_sockets, notify
 from cashy.s3.connection import S3Connection
 from cashy.s3.credentials import Credentials, load_credentials
 from cashy.s3.limits import LISTEN_BACKLOG, READ_AHEAD_SHARES, STOP_GRACE_S
@@ -30,6 +28,8 @@ from cashy.s3.tls_transport import TlsTransport
 from cashy.s3.worker import Worker, WorkerOptions
 from cashy.s3.writing import ToldToMaster
 from cashy.settings import Settings
+from hostkit.log import get_logger
+from hostkit.notify import listen_sockets, notify
 
 __all__ = ["format_address", "open_listener", "run", "serve"]
 

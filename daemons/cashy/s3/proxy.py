@@ -26,8 +26,10 @@ from typing import TYPE_CHECKING
 from cashy.core.aws_chunked import ChunkSigner
 from cashy.core.delete_request import DELETE_BODY_BYTES_MAX, keys_to_delete
 from cashy.core.http_head import Request
+from cashy.core.post_form import is_form
 from cashy.core.s3_errors import S3Error
 from cashy.core.s3_forward import (
+    CHUNKED,
     AnswerFraming,
     answer_framing,
     answer_head,
@@ -39,6 +41,7 @@ from cashy.core.s3_forward import (
     request_head,
 )
 from cashy.core.s3_regions import REGION_HOPS_MAX, BucketPlace
+from cashy.core.s3_request import Other
 from cashy.core.sigv4 import EMPTY_SHA256, parse_claim, prepared_key
 from cashy.core.upload_body import UploadPlan, content_of, plan_upload
 from cashy.errors import CashyError, NotConnected, OriginInvalid, OriginTimeout, OriginUnavailable
@@ -46,6 +49,7 @@ from cashy.s3.answering import Answering
 from cashy.s3.directory_bucket import PlainRead, answer_directory, list_buckets, whole_answer
 from cashy.s3.directory_place import DirectoryPlace
 from cashy.s3.limits import REFUSAL_BYTES_MAX, STORE_IDLE_S, STORE_JOIN_BYTES_MAX, STORE_REUSE_S
+from cashy.s3.posting import PostedForm, admit_form, read_form
 from cashy.s3.store_link import StoreLink
 from cashy.s3.store_questions import has_bucket
 from cashy.s3.stores import Place, Store
@@ -88,6 +92,7 @@ class Proxying:
         self._keep_alive = keep_alive
         self._store: Store | None = None
         self._upload: UploadPlan | None = None
+        self._form: PostedForm | None = None
         self._place: BucketPlace
         #: A body that had to be read before anything was sent.
         self._whole_body: list[bytes] | None = None
@@ -97,6 +102,8 @@ class Proxying:
     async def run(self) -> None:
         """Passes the request on, and the answer back."""
         try:
+            if is_form(self._request.method, self._action.key, self._request.headers):
+                await self._take_form()
             if await self._answered_here():
                 return
             await self._forward()
@@ -129,6 +136,14 @@ class Proxying:
             self._connection.answer_bytes(self._held, self._keep_alive)
         else:
             self._connection.answer_unread(self._held)
+
+    async def _take_form(self) -> None:
+        """What an upload by form asks for, and who asks, stands in its body."""
+        request, bucket = self._request, self._action.bucket
+        form = self._form = admit_form(
+            self._worker, request.path, bucket, *await read_form(self._connection, request)
+        )
+        self._action, self._key_id = Other(bucket, form.key, "write"), form.key_id
 
     async def _answered_here(self) -> bool:
         """Answers what is no store's to answer: buckets that are directories, and the list of buckets with these among them."""
@@ -163,9 +178,12 @@ class Proxying:
         request, action, store = self._request, self._action, self._store
         assert store is not None
         self._worker.counters["proxied_total"] += 1
-        if request.body is not None:
+        query = request.query
+        if self._form is not None:
+            self._upload, query = self._form.plan(), b""
+        elif request.body is not None:
             self._upload = plan_upload(request.headers, self._chunk_signer())
-        names = names_written(request.method, request.query, action.bucket, action.key)
+        names = names_written(request.method, query, action.bucket, action.key)
         if is_delete_objects(request.method, request.query, action.key):
             names = tuple(f"s3://{action.bucket}/{key}" for key in keys_to_delete(await self._read_whole()))
         if not names:
@@ -206,6 +224,8 @@ class Proxying:
         is_safe = self._request.method in _SAFE and self._upload is None
         idle_max_s = STORE_IDLE_S if is_safe else STORE_REUSE_S
         is_retry, hops = False, 0
+        if self._upload is None and self._request.method in (b"PUT", b"POST"):
+            self._connection.tell_to_continue(self._request)
         while True:
             self._place = store.place_of(self._action.bucket)
             async with self._link(store, _NEVER_IDLE_S if is_retry else idle_max_s) as link:
@@ -292,17 +312,22 @@ class Proxying:
         return 0 if self._request.method in (b"PUT", b"POST") else None
 
     def _head(self, store: Store, payload: bytes, length: int | None) -> bytes:
-        request = self._request
+        request, address = self._request, store.address_of(self._place)
+        key = None if store.is_anonymous else self._worker.credentials.at_store(self._key_id)
+        if self._form is not None:
+            return self._form.head(request, address, key)
         headers = forwarded_headers(request.headers)
         if self._upload is not None:
             headers |= self._upload.headers
+            if length is None:
+                headers |= CHUNKED
         return request_head(
             request.method,
             request.path,
             forwarded_query(request.query),
             headers,
-            address=store.address_of(self._place),
-            key=None if store.is_anonymous else self._worker.credentials.at_store(self._key_id),
+            address=address,
+            key=key,
             payload=payload,
             length=length,
             epoch_s=time.time(),
@@ -313,14 +338,16 @@ class Proxying:
     async def _send_upload(self, store: Store, link: StoreLink, plan: UploadPlan) -> None:
         timeout_s = self._worker.options.store_progress_s
         held = self._head(store, plan.payload, plan.length)
+        is_chunked = plan.length is None
         async for piece in self._outgoing(plan):
+            piece = _chunk(piece) if is_chunked else piece
             if len(held) + len(piece) <= STORE_JOIN_BYTES_MAX:
                 held += piece
                 continue
             link.write(held)
             await link.drained(timeout_s)
             held = piece
-        link.write(held)
+        link.write(held + b"0\r\n\r\n" if is_chunked else held)
         link.sent()
         await link.drained(timeout_s)
 
@@ -332,7 +359,8 @@ class Proxying:
             return
         connection, body = self._connection, self._request.body
         assert body is not None
-        connection.tell_to_continue(self._request)
+        if self._form is None:  # else it was told for its fields
+            connection.tell_to_continue(self._request)
         while data := await connection.read_body(body):
             self._worker.counters["proxied_bytes_received_total"] += len(data)
             for piece in plan.upload.feed(data):
@@ -345,6 +373,8 @@ class Proxying:
         plan = self._upload
         if plan is None:
             raise S3Error("MalformedXML")
+        if plan.length is None:
+            raise S3Error("MissingContentLength")
         if plan.length > DELETE_BODY_BYTES_MAX:
             raise S3Error("EntityTooLarge")
         sent = [piece async for piece in self._outgoing(plan)]
@@ -390,4 +420,8 @@ def _believed(answer: tuple[int, dict[str, str]], link: StoreLink) -> tuple[int,
 
 
 def _framed(piece: bytes, framing: AnswerFraming) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(piece), piece) if framing.is_chunked else piece
+    return _chunk(piece) if framing.is_chunked else piece
+
+
+def _chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)

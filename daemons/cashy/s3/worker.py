@@ -26,6 +26,7 @@ from cashy.core.conditions import (
     range_applies,
 )
 from cashy.core.http_head import Request, split_path
+from cashy.core.post_form import is_form
 from cashy.core.ranges import ByteRange, InvalidRange, parse_range
 from cashy.core.s3_errors import S3Error, s3_error_of
 from cashy.core.s3_forward import check_target, copy_source
@@ -42,7 +43,6 @@ from cashy.core.s3_response import (
 from cashy.core.sigv4 import authenticate
 from cashy.core.virtual_host import VirtualHosts
 from cashy.errors import CashyError, VersionChanged
-from hostkit.log import get_logger
 from cashy.s3.checksums import Checksums
 from cashy.s3.credentials import Credentials
 from cashy.s3.limits import (
@@ -59,6 +59,7 @@ from cashy.s3.rights import Rights
 from cashy.s3.session import Session
 from cashy.s3.stores import Stores
 from cashy.s3.writing import NothingShared, Writing
+from hostkit.log import get_logger
 
 if TYPE_CHECKING:
     from cashy.s3.connection import S3Connection
@@ -166,10 +167,20 @@ class Worker:
             )  # the keys here are static: what the token promises cannot be checked
         action = classify(request)
         if isinstance(action, Other):
-            self._admit_other(request, action, key_id)
+            if is_form(request.method, action.key, request.headers):
+                self._admit_unread_form(key_id)
+            else:
+                self._admit_other(request, action, key_id)
         elif not self.credentials.authorise(key_id, action.bucket, "read"):
             raise S3Error("AccessDenied")
         return Admitted(action, key_id)
+
+    def _admit_unread_form(self, key_id: str | None) -> None:
+        """Who uploads by a form stands in its fields (:func:`cashy.s3.posting.admit_form`)."""
+        if key_id is not None:
+            raise S3Error("NotImplemented", "A form is signed by its own fields, and not by its request.")
+        if not self.stores:
+            raise S3Error("MethodNotAllowed")
 
     def _admit_other(self, request: Request, action: Other, key_id: str | None) -> None:
         credentials = self.credentials

@@ -16,8 +16,8 @@ from google.protobuf.message import Message
 
 from aviary.cashy.v1.control_pb2 import Change
 from cashy.errors import CashyError
-from hostkit.log import get_logger
 from cashy.s3.limits import CHANGE_TOLD_RETRY_S, CHANGE_TOLD_S
+from hostkit.log import get_logger
 
 __all__ = ["NothingShared", "ToldToMaster", "Writing"]
 

@@ -87,7 +87,7 @@ def connect(
         certificate_file=certificate_file,
         key_file=key_file,
     )
-    keys = Keys(random_session()) if session is None else Keys(session, time.time_ns())
+    keys = Keys(random_session()) if session is None else Keys(session, time.time_ns() // 1000)
     return Toucan(
         Connection(
             access,
@@ -270,6 +270,10 @@ class Toucan:
         """Who the caller is and what he may do; asked for once."""
         return self._connection.identity()
 
+    def account(self, account: str | None = None) -> str:
+        """The account that is meant: the one given, or the client's, or the user's only one; raises :class:`~toucan.client.errors.InvalidRequest`."""
+        return self._connection.account(account)
+
     # --- streams ---
 
     def watch_orders(
@@ -407,6 +411,11 @@ class Toucan:
     def request_session(self) -> str:
         """The session that this client's keys are of."""
         return self._connection.session
+
+    @property
+    def timeout_s(self) -> float:
+        """How long a request may take unless it says otherwise; s."""
+        return self._connection.timeout_s
 
     @property
     def last_key(self) -> RequestKey | None:

@@ -93,6 +93,8 @@ class Link:
             if access.credentials is None
             else grpc.secure_channel(target, access.credentials, options)
         )
+        #: Why it was given up; empty while it is in use.
+        self.trouble = ""
         self._unary: dict[str, Any] = {}
 
     def unary(self, call: Call[Any]) -> Any:
@@ -211,7 +213,7 @@ class Connection:
         finally:
             future.cancel()  # nobody listens any more, also after an interrupt
         if failure.doubts_connection:
-            self.drop(link)
+            self.drop(link, failure.text)
         return failure
 
     def _read(self, call: Call[_Answer], response: Any, key: RequestKey, deadline_s: float) -> _Answer:
@@ -287,11 +289,12 @@ class Connection:
                 self._link = Link(self.access, index)
             return self._link
 
-    def drop(self, link: Link) -> None:
+    def drop(self, link: Link, why: str) -> None:
         """Gives a connection up; the next request makes a new one, to the next address if there are several."""
         with self._lock:
             if self._link is not link:
                 return
+            link.trouble = why
             self._link = None
             self._index += 1
         link.channel.close()

@@ -15,6 +15,8 @@ from toucan.client.errors import InvalidRequest
 from toucan.client.limits import (
     ADDRESSES_MAX,
     DEFAULT_PORT,
+    KEEPALIVE_TIME_MS,
+    KEEPALIVE_TIMEOUT_MS,
     MESSAGE_BYTES_MAX,
     RECONNECT_BACKOFF_MS_MAX,
     RECONNECT_BACKOFF_MS_MIN,
@@ -162,6 +164,9 @@ def channel_options() -> Sequence[tuple[str, int]]:
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         ("grpc.initial_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MIN),
         ("grpc.max_reconnect_backoff_ms", RECONNECT_BACKOFF_MS_MAX),
+        # Finds a host or process that is gone without a word, also behind streams that have nothing to say; the server allows one every 5 s.
+        ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         # A new channel is a new connection: gRPC would share the frozen one, and its pause after a failure.
         ("grpc.use_local_subchannel_pool", 1),
         # What probe() finds must be what gRPC finds.

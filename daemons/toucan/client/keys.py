@@ -4,8 +4,8 @@ The engine executes a number at most once, answers it the same again, and refuse
 and was never seen. So within a session numbers only ever count up, also over restarts of the program:
 
 * a session that was given no name gets a random one, which nobody had before, and counts from 1;
-* a session with a name of its own may have been used before by another life of the program, so it counts on from the clock (ns since the epoch): no
-  program makes a request in every nanosecond, so what comes later is higher;
+* a session with a name of its own may have been used before by another life of the program, so it counts on from the clock (microseconds since
+  the epoch): no program makes a request in every microsecond, so what comes later is higher;
 * where a clock was set back, or two programs share a name, a number can be too low: the engine says so, has not executed it and never will, and
   the request goes out again under a fresh random session. A wrong clock makes no order twice, loses none, and stops no cancel.
 

@@ -7,6 +7,8 @@ __all__ = [
     "ATTEMPT_TIMEOUT_S",
     "CONNECT_TIMEOUT_S",
     "DEFAULT_PORT",
+    "KEEPALIVE_TIMEOUT_MS",
+    "KEEPALIVE_TIME_MS",
     "MESSAGE_BYTES_MAX",
     "NUMBER_MAX",
     "ORDERS_PAGE_MAX",
@@ -44,6 +46,10 @@ PAUSE_S_MAX = 0.5
 #: gRPC's own pauses between two connections to the same address; its default grows to two minutes.
 RECONNECT_BACKOFF_MS_MIN = 50
 RECONNECT_BACKOFF_MS_MAX = 500
+
+#: A silent connection is pinged after the first, and given up without an answer after the second.
+KEEPALIVE_TIME_MS = 10_000
+KEEPALIVE_TIMEOUT_MS = 5_000
 
 #: A stream on which nothing came for so long is begun anew. The server sends a heartbeat at least every 5 s: three of them are missing then.
 STREAM_SILENCE_S = 15.0

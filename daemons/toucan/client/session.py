@@ -28,11 +28,13 @@ from toucan.client.terms import OrderOptions
 from toucan.client.values import Accepted, Done, MassCanceled, OrderUpdate
 from toucan.core.values import Side
 
-__all__ = ["SESSION_METHOD", "Session", "UpdateQueue"]
+__all__ = ["SESSION_METHOD", "SESSION_TAKEN_OVER", "Session", "UpdateQueue"]
 
 _Answer = TypeVar("_Answer")
 #: How long the end waits for the session's thread, which may be connecting to a host that does not answer; it ends by itself.
 _JOIN_S = 1.0
+#: Another stream of the same session is in this one's place; making it anew would only take turns with that.
+SESSION_TAKEN_OVER = "SESSION_TAKEN_OVER"
 SESSION_METHOD = "/aviary.toucan.v1.OrderEntryService/Session"
 
 
@@ -257,12 +259,12 @@ class Session:
             attempts = 0 if self._last_heard_s != heard_s else attempts + 1
             if self._is_finished():
                 break
-            if is_final_for_stream(failure) or (failure.status == "ABORTED" and failure.refusal_code):
+            if is_final_for_stream(failure) or failure.refusal_code == SESSION_TAKEN_OVER:
                 self._give_up(failure.error())
                 return
-            self.trouble = self.trouble or failure.text
+            self.trouble = self.trouble or (link.trouble if link is not None else "") or failure.text
             if link is not None and failure.doubts_connection:
-                self._connection.drop(link)
+                self._connection.drop(link, self.trouble)
             self._connection.pause(pause_s(attempts, random.random()))  # noqa: S311
         self._give_up(ServerUnavailable("the session is over"))
 

@@ -6,7 +6,7 @@ no repeat". A message is taken whole or (when :meth:`take` raises) not at all, s
 
 Resuming: the server goes on after the last event that was told, if it still keeps it. If not, a snapshot comes: how every order stands that matches.
 Of that only what has changed since is news; the whole of it is in the batch, for those who keep a picture (:class:`~toucan.client.blotter.Blotter`).
-A snapshot that is older than what was told before can only be of another engine's history (its data were replaced), and all of it is news.
+A snapshot that turns out older than what was told before can only be of another engine's history (its data were replaced), and all of it is news.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ class Stream(Protocol[_Batch_co]):
 
     method: str
     response_type: type[Message]
+    #: Whether the server promises that it is never silent for long.
+    has_heartbeat: bool
 
     def request(self) -> Message:
         """Begins a connection: what to ask for."""
@@ -101,10 +103,13 @@ class OrderResume:
         self._is_in_snapshot = False
         #: Told of a snapshot that has not ended: by order, the event that changed it last.
         self._told_of_snapshot: dict[int, int] = {}
+        #: Of that snapshot, what was told before it.
+        self._known: list[OrderUpdate] = []
 
     def begin(self) -> None:
         """A connection begins; a snapshot that had not ended counts for nothing."""
         self._is_in_snapshot = False
+        self._known = []
 
     def take(self, response: pb.WatchOrdersResponse, find: Find) -> OrderBatch:
         """What a message says."""
@@ -113,11 +118,12 @@ class OrderResume:
         updates = tuple(
             decode.update_of(update, find, is_snapshot=is_snapshot) for update in response.updates
         )
-        news = self._changed(updates, response.seq) if is_snapshot else self._later(updates)
+        news = self._changed(updates) if is_snapshot else self._later(updates)
         self._is_in_snapshot = is_snapshot and not response.is_snapshot_end
         if response.is_snapshot_end:
-            self.after_seq = response.seq
-            self._told_of_snapshot = {}
+            if response.seq < (self.after_seq or 0):
+                news = (*self._known, *news)
+            self.after_seq, self._known, self._told_of_snapshot = response.seq, [], {}
         elif not is_snapshot:
             # A front end that lags behind the one before it has nothing new to say.
             self.after_seq = max(self.after_seq or 0, response.seq)
@@ -132,16 +138,16 @@ class OrderResume:
             conflated=response.conflated,
         )
 
-    def _changed(self, updates: Iterable[OrderUpdate], seq: int) -> tuple[OrderUpdate, ...]:
+    def _changed(self, updates: Iterable[OrderUpdate]) -> tuple[OrderUpdate, ...]:
         told, partly = self.after_seq or 0, self._told_of_snapshot
-        if 0 < seq < told:
-            told, partly = 0, {}
         news = []
         for update in updates:
             order = update.order
             if order.updated_seq > max(told, partly.get(order.order_id, -1)):
-                self._told_of_snapshot[order.order_id] = order.updated_seq
+                partly[order.order_id] = order.updated_seq
                 news.append(update)
+            else:
+                self._known.append(update)
         return tuple(news)
 
     def _later(self, updates: Iterable[OrderUpdate]) -> tuple[OrderUpdate, ...]:
@@ -154,6 +160,7 @@ class OrderStream:
 
     method = _ORDER_ENTRY + "WatchOrders"
     response_type: type[Message] = pb.WatchOrdersResponse
+    has_heartbeat = True
 
     def __init__(
         self, wanted: pb.OrderFilter, *, after_seq: int | None = None, with_snapshot: bool = True
@@ -183,6 +190,7 @@ class PositionStream:
 
     method = _ORDER_ENTRY + "WatchPositions"
     response_type: type[Message] = pb.WatchPositionsResponse
+    has_heartbeat = True
 
     def __init__(self, request: pb.WatchPositionsRequest) -> None:
         self._request = request
@@ -218,6 +226,7 @@ class MarketDataStream:
 
     method = _ORDER_ENTRY + "WatchMarketData"
     response_type: type[Message] = pb.WatchMarketDataResponse
+    has_heartbeat = False
 
     def __init__(self, request: pb.WatchMarketDataRequest) -> None:
         self._request = request
@@ -237,6 +246,7 @@ class DropCopyStream:
 
     method = _ORDER_ENTRY + "DropCopy"
     response_type: type[Message] = pb.DropCopyResponse
+    has_heartbeat = True
 
     def __init__(self, accounts: Iterable[str], *, after_seq: int | None = None) -> None:
         self._accounts = list(accounts)

@@ -149,15 +149,16 @@ class Watch(Generic[_Batch, _Item]):
         was_connected, self.is_connected = self.is_connected, False
         if was_connected:
             self._lost_at_s = time.monotonic()
-        self.trouble = (
-            f"silent for {self._connection.stream_silence_s:g} s" if self._is_silent else failure.text
-        )
+        if self._is_silent:
+            failure = Failure("CANCELLED", f"silent for {self._connection.stream_silence_s:g} s")
+        # Where another request has found the connection broken, that one knows why.
+        self.trouble = (link.trouble if link is not None else "") or failure.text
         if is_final_for_stream(failure):
             raise failure.error()
         if was_connected:
             self._tell_state()
         if link is not None and failure.doubts_connection:
-            self._connection.drop(link)
+            self._connection.drop(link, failure.text)
         waited_s = time.monotonic() - self._lost_at_s
         if self._patience_s is not None and waited_s >= self._patience_s:
             raise ServerUnavailable(f"no connection for {waited_s:.1f} s: {self.trouble}")
@@ -171,6 +172,8 @@ class Watch(Generic[_Batch, _Item]):
     def check(self, now_s: float) -> None:
         """For the watchdog: a connection on which nothing comes is given up."""
         since_s, call = self._waiting_since_s, self._call
+        if not self._stream.has_heartbeat:
+            return
         if call is not None and since_s is not None and now_s - since_s > self._connection.stream_silence_s:
             self._is_silent = True
             call.cancel()

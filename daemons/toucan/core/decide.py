@@ -260,8 +260,10 @@ class Decider:
     def _unreplaceable(
         self, order: Order, base: OrderTerms, terms: OrderTerms, now_ns: int
     ) -> Decision | None:
-        # A filled order may still grow, where its venue allows it (FIX 4.4 Appendix D, C.1.c).
-        if not order.is_open and order.status not in (OrdStatus.FILLED, OrdStatus.PENDING_REPLACE):
+        # A filled order may still grow, where its venue allows it (FIX 4.4 Appendix D, C.1.c); one that was cancelled, and of which fills came
+        # later that make it full, may not.
+        can_grow = not order.has_ended and order.status in (OrdStatus.FILLED, OrdStatus.PENDING_REPLACE)
+        if not order.is_open and not can_grow:
             return _refused(
                 Refusal.ORDER_CLOSED, f"order {order.order_id} is {order.status.name}: it cannot be replaced"
             )

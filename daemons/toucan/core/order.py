@@ -122,6 +122,11 @@ class Order(msgspec.Struct):
         return self.leaves_quantity > 0
 
     @property
+    def has_ended(self) -> bool:
+        """Whether its venue has ended it, whatever was executed of it."""
+        return self.state not in _LIVE
+
+    @property
     def remaining_quantity(self) -> int:
         """What is not executed, whether or not it still can be."""
         return max(0, self.terms.quantity - self.cum_quantity)

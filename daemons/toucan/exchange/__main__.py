@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from toucan.errors import InvalidSettings
+from toucan.exchange.limits import STALLED_S_MAX
 from toucan.exchange.main import run
 from toucan.exchange.settings import ExchangeSettings, ReplaySettings
 from toucan.instrument_file import load_instruments
@@ -42,6 +43,13 @@ def _address(
 @click.option("--replay-symbol", help="Instrument into which they are played.")
 @click.option("--speed", type=float, default=1.0, show_default=True, help="2 plays them in half the time.")
 @click.option("--repeat", is_flag=True, help="Begin the recording again when it is over.")
+@click.option(
+    "--stalled-after",
+    type=float,
+    default=STALLED_S_MAX,
+    show_default=True,
+    help="Seconds after which a firm that reads nothing is cut off.",
+)
 @click.option("--ready", is_flag=True, help="Print one line of JSON when it serves.")
 def main(
     listen: Path,
@@ -52,6 +60,7 @@ def main(
     replay_symbol: str | None,
     speed: float,
     repeat: bool,
+    stalled_after: float,
     ready: bool,
 ) -> None:
     """Run the embedded exchange until SIGTERM or SIGINT. Its state is in memory alone: a restart is a new life of the venue."""
@@ -69,6 +78,7 @@ def main(
             tcp=tcp,
             replay=recording,
             announces_ready=ready,
+            stalled_s_max=stalled_after,
         )
         sys.exit(run(settings))
     except InvalidSettings as error:

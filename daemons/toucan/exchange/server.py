@@ -194,13 +194,18 @@ class ExchangeServer:
         )
         self._play()
 
+    def _restart_flow(self) -> None:
+        """What the recording has left in the book goes, and it begins again."""
+        assert self.flow is not None
+        self.deliver(self.flow.end(self.now_ns()))
+        self._start_flow()
+
     def _play(self) -> None:
         flow, replay = self.flow, self._replay
         assert flow is not None
         assert replay is not None
-        now_ns = self.now_ns()
         try:
-            self.deliver(flow.advance(now_ns, REPLAY_EVENTS_PER_TURN))
+            self.deliver(flow.advance(self.now_ns(), REPLAY_EVENTS_PER_TURN))
         except ExchangeConfigError as error:  # the recording is damaged; the exchange is not
             _log.error("the recorded flow ends: %s", error)
             self.settle()
@@ -209,8 +214,6 @@ class ExchangeServer:
         if flow.next_at_ns() is not None:
             self._later("replay", REPLAY_TURN_S, self._play)
         elif replay.repeats:
-            self.deliver(flow.end(now_ns))
-            self.settle()
-            self._later("replay", REPLAY_TURN_S, self._start_flow)
+            self._later("replay", REPLAY_TURN_S, self._restart_flow)
         else:
             _log.info("the recorded flow is over: %s", flow.counts)

@@ -131,7 +131,6 @@ class Projection:
             connection.commit()
             return len(rows), is_behind
         except BaseException:
-            self._forget_follower()  # it may be ahead of what was kept
             connection.rollback()
             raise
 

@@ -23,7 +23,7 @@ _NAME = re.compile(r"snapshot-(\d{20})\.snapshot")
 
 
 class SnapshotStore:
-    """The snapshots in one folder (mostly the journal's own). For the process that holds the journal."""
+    """The snapshots in one folder (mostly the journal's own). The process that holds the journal stores; any process may resume."""
 
     def __init__(self, folder: Path, *, kept: int = SNAPSHOTS_KEPT, disk: Disk | None = None) -> None:
         """``kept``: how many of the newest are kept, at least 1."""
@@ -83,17 +83,26 @@ class SnapshotStore:
         return None, Follower(journal_folder, 1)
 
     def _load(self, path: Path) -> Snapshot | None:
-        snapshot = decode_snapshot(path.read_bytes())
+        try:
+            snapshot = decode_snapshot(path.read_bytes())
+        except FileNotFoundError:
+            return None  # a newer one was stored meanwhile, or another process has set it aside
         if snapshot is None:
-            quarantine = quarantine_folder(self.folder)
-            quarantine.mkdir(mode=0o750, exist_ok=True)
-            path.replace(quarantine / path.name)
-            self.notes.append(f"{path} is damaged and was set aside in {quarantine}")
+            self._set_aside(path)
             return None
         if isinstance(snapshot, int):
             self.notes.append(f"{path} has format version {snapshot}, which this program does not read")
             return None
         return snapshot
+
+    def _set_aside(self, path: Path) -> None:
+        quarantine = quarantine_folder(self.folder)
+        try:
+            quarantine.mkdir(mode=0o750, exist_ok=True)
+            path.replace(quarantine / path.name)
+            self.notes.append(f"{path} is damaged and was set aside in {quarantine}")
+        except OSError as error:  # a front end may have no right to; the engine will do it
+            self.notes.append(f"{path} is damaged and cannot be set aside: {error.strerror}")
 
     def _fits(self, path: Path, snapshot: Snapshot, follower: Follower) -> bool:
         """Whether the journal has, at the snapshot's event, the history that the snapshot was made of."""

@@ -28,7 +28,7 @@ class Asking:
         """The engine's answer to what it has carried out. Raises :class:`~toucan.server.errors.CallError` for everything else."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + timeout_s
-        await self.turns.take(client, timeout_s)
+        await self.turns.take(client, number, timeout_s)
         try:
             reply = await self._send(client, number, body, ends_at - loop.time())
         finally:

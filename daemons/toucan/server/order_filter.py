@@ -16,14 +16,19 @@ from toucan.core.values import OrdStatus, Side
 from toucan.server.entitlements import User
 from toucan.server.translate.from_wire import FilterTerms
 
-__all__ = ["OfOrder", "OrderFilter", "Standing", "filter_of"]
+__all__ = ["NOT_THERE", "OfOrder", "OrderFilter", "Standing", "filter_of"]
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What a filter looks at that changes in an order's life."""
 
-    status: OrdStatus
+    #: None: there was no such order yet.
+    status: OrdStatus | None
     is_open: bool
+
+
+#: How an order stood before it was there: no filter that looks at it takes it.
+NOT_THERE = Standing(None, False)
 
 
 class OfOrder(Protocol):

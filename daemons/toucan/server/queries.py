@@ -99,7 +99,7 @@ class Queries:
         wanted = PositionFilter.of(request.accounts, request.symbols, request.by_trader, call.user)
         await self._caught_up(call, request.min_seq)
         answer = pb.ListPositionsResponse(seq=self._port.state.seq)
-        for index, key in enumerate(filter(wanted.takes, [*self._positions.keys]), 1):
+        for index, key in enumerate(self._positions.select(wanted), 1):
             answer.positions.append(self._positions.to_wire(key))
             if index % POSITIONS_PER_TURN == 0:
                 await asyncio.sleep(0)

@@ -21,6 +21,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -118,7 +119,10 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    user: dict[str, _Entry] = {}
+    user: dict[str, dict[str, Any]] = {}
+
+
+_ENTRY_KEYS = _Entry.__struct_fields__
 
 
 class _Mistake(Exception):
@@ -147,15 +151,17 @@ def parse_users(text: str, name: str) -> Users:
     except StrictTomlError as error:
         raise InvalidSettings(str(error)) from None
     except _Mistake as mistake:
-        raise InvalidSettings(f"{name}:{line_of(text, mistake.path) or 1}: {mistake}") from None
+        line = line_of(text, mistake.path) if mistake.path else None
+        raise InvalidSettings(f"{name}:{line or 1}: {mistake}") from None
 
 
-def _users_of(entries: Mapping[str, _Entry]) -> Users:
-    if len(entries) > USERS_MAX:
-        raise _Mistake(("user",), f"{len(entries):,} users are too many; {USERS_MAX:,} are the most")
+def _users_of(tables: Mapping[str, dict[str, Any]]) -> Users:
+    if len(tables) > USERS_MAX:
+        raise _Mistake((), f"{len(tables):,} users are too many; {USERS_MAX:,} are the most")
     users: dict[str, User] = {}
     credentials: dict[Credential, str] = {}
-    for name, entry in entries.items():
+    for name, table in tables.items():
+        entry = _entry(name, table)
         users[name] = _user(name, entry)
         for credential in _credentials(name, entry):
             other = credentials.setdefault(credential, name)
@@ -165,6 +171,20 @@ def _users_of(entries: Mapping[str, _Entry]) -> Users:
                     ("user", name), f'"{name}" has the same {what} as "{other}"; each needs his own'
                 )
     return Users(users, credentials)
+
+
+def _entry(name: str, table: dict[str, Any]) -> _Entry:
+    for key in table:
+        if key not in _ENTRY_KEYS:
+            near = difflib.get_close_matches(key, _ENTRY_KEYS, n=1, cutoff=0.5)
+            hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(_ENTRY_KEYS)}"
+            raise _Mistake(("user", name, key), f'unknown key "{key}" of a user; {hint}')
+    try:
+        return msgspec.convert(table, _Entry)
+    except msgspec.ValidationError as error:
+        problem, _, place = str(error).replace("`", "'").partition(" - at '$.")
+        key = re.split(r"[.\['\"]", place)[0]
+        raise _Mistake(("user", name, key), f"{key}: {problem}" if key else problem) from None
 
 
 def _user(name: str, entry: _Entry) -> User:

@@ -22,6 +22,7 @@ __all__ = [
     "Check",
     "Credentials",
     "Expected",
+    "Form",
     "Payload",
     "Response",
     "Signature",
@@ -103,6 +104,22 @@ class Credentials:
 
 
 @dataclass(frozen=True)
+class Form:
+    """An upload by HTML form. Its policy demands exactly ``fields``, then the ``conditions``; ``changed`` fields are others than were signed, empty
+    ones are left out. ``policy`` takes the place of the document; None: there is one, ``""``: there is none, and no signature.
+    """
+
+    fields: Mapping[str, str] = field(default_factory=lambda: {"key": "{key}"})
+    file: bytes | None = b""
+    file_name: str = "file name"
+    conditions: tuple[Any, ...] = ()
+    changed: Mapping[str, str] = field(default_factory=dict)
+    policy: str | None = None
+    expires_s: int = 300
+    after: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Call:
     """One request, to the byte. ``target`` is sent as it stands; it is signed in the canonical form that AWS documents.
 
@@ -118,6 +135,7 @@ class Call:
     payload: Payload = "signed"
     signature: Signature = "header"
     credentials: Credentials = field(default_factory=Credentials)
+    form: Form | None = None
     trailer: tuple[str, str] | None = None
     unsigned_headers: Mapping[str, str] = field(default_factory=dict)
     rewrite: Callable[[str], str] | None = None
@@ -165,7 +183,8 @@ class Call:
 class Case:
     """One statement of a document. ``prepared`` calls must succeed; ``calls`` are the test.
 
-    ``by_cashy``: cashy decides it without the store, so it must be right even where the store behind is wrong.
+    ``by_cashy``: cashy decides it without the store, so it must be right even where the store behind is wrong; ``by_cashy_warm``: once the
+    object is in memory.
     ``own_bucket``: nothing else is in its bucket. ``read_only``: nor do its calls change anything, so that all cases of the
     same preparation share one.
     """
@@ -177,6 +196,7 @@ class Case:
     own_bucket: bool = False
     read_only: bool = False
     by_cashy: bool = False
+    by_cashy_warm: bool = False
 
 
 def _call(method: str, target: str, more: Mapping[str, Any], headers: Mapping[str, str]) -> Call:

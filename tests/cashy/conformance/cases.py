@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cashy.conformance import cases_access, cases_lists, cases_multipart, cases_reads, cases_writes
+from tests.cashy.conformance import cases_access, cases_forms, cases_lists, cases_multipart, cases_reads, cases_writes
 from tests.cashy.conformance.case import Case
 
 __all__ = ["CASES"]
@@ -11,6 +11,7 @@ CASES: tuple[Case, ...] = (
     *cases_reads.CASES,
     *cases_writes.CASES,
     *cases_multipart.CASES,
+    *cases_forms.CASES,
     *cases_lists.CASES,
     *cases_access.CASES,
 )

@@ -1,4 +1,4 @@
-"""The stores, the ways to them, and how a case is run along one of them.
+"""The stores, the ways to them, and how all cases are run along them.
 
 Law. Every way runs the same calls and looks at every answer; only who is asked differs:
 
@@ -8,30 +8,29 @@ Law. Every way runs the same calls and looks at every answer; only who is asked 
   (:attr:`Call.is_cached`), the store must not have been sent a byte meanwhile.
 * ``hosts``: two hosts; one takes what writes, the other, which has read before what was prepared, what reads.
 
-Stores and hosts are started when the first case wants them, and end together.
+Each way has hosts of its own and runs its cases one after the other, in a thread: what takes time is in other processes, so the ways run beside
+each other from the first question on.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache
 from http.client import HTTPException
 from itertools import count
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Literal, Self
-from unittest.mock import patch
 from urllib.parse import quote
 
-from tests.bench.peers import seaweedfs
 from tests.cashy.conformance.case import Call, Case, Response, found_texts
 from tests.cashy.conformance.counting_relay import CountingRelay
-from tests.cashy.conformance.wire import Wire, filled, http_date
-from tests.system.harness import KEY, SECRET, DevCluster, started_store
+from tests.cashy.conformance.wire import Wire, filled, http_date, signed_as_of_then
+from tests.system.harness import KEY, SECRET, DevCluster
 
 __all__ = ["STORES", "WAYS", "Grounds", "Outcome", "StoreName", "Way"]
 
@@ -65,122 +64,119 @@ class _Endpoints:
 
 
 class Grounds:
-    """All that runs; a context manager."""
+    """All cases on all ways, begun at once; a context manager. ``stores`` are the URLs of the running stores."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, stores: Mapping[StoreName, str], cases: Sequence[Case]) -> None:
+        self._cases = cases
+        self._tracks = [
+            _Track(folder / f"{name}-{way}", url, way) for name, url in stores.items() for way in WAYS
+        ]
+        self._names: list[tuple[StoreName, Way]] = [(name, way) for name in stores for way in WAYS]
         self._stack = ExitStack()
-        self._numbers = count(1)
-        # Each of these once, when it is first asked for.
-        self._store = cache(self._start_store)
-        self._one_host = cache(self._start_one_host)
-        self._endpoints = cache(self._make_endpoints)
-        self._bucket = cache(self._make_bucket)
-        self._prepared: dict[tuple[object, ...], dict[str, str]] = {}
-        self._outcomes: dict[tuple[StoreName, Way, str], Outcome] = {}
+        self._runs: dict[tuple[StoreName, Way], Future[dict[str, Outcome]]] = {}
 
     def __enter__(self) -> Self:
+        self._stack.enter_context(signed_as_of_then())
+        threads = self._stack.enter_context(ThreadPoolExecutor(len(self._tracks)))
+        for name, track in zip(self._names, self._tracks, strict=True):
+            self._runs[name] = threads.submit(track.run_all, self._cases)
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for run in self._runs.values():
+            run.cancel()
         self._stack.close()
+
+    def outcomes(self, store: StoreName, way: Way) -> dict[str, Outcome]:
+        """What came of each case, by its name; waits for the last one."""
+        return self._runs[store, way].result()
+
+
+#: For names of buckets and keys, which differ between all ways.
+_numbers = count(1)
+_buckets: set[tuple[str, str]] = set()
+_making_buckets = Lock()
+
+
+class _Track:
+    """One way to one store."""
+
+    def __init__(self, folder: Path, url: str, way: Way) -> None:
+        self._folder, self._url, self._way = folder, url, way
+        self._stack = ExitStack()
+        self._prepared: dict[tuple[object, ...], dict[str, str]] = {}
+
+    def run_all(self, cases: Sequence[Case]) -> dict[str, Outcome]:
+        with self._stack:
+            self._store = self._stack.enter_context(Wire(self._url, forgives=True))
+            self._endpoints = self._make_endpoints()
+            return {case.name: self._run(case) for case in cases}
 
     # ------------------------------------------------------------ what is started
 
-    def _start_store(self, store: StoreName) -> str:
-        if store == "moto":
-            return self._stack.enter_context(started_store())
-        return self._stack.enter_context(_seaweedfs(self._folder / "seaweedfs"))
-
-    def _start_hosts(self, name: str, url: str, host_count: int) -> DevCluster:
-        folder = self._folder / name
-        folder.mkdir()
-        cluster = DevCluster(host_count, folder, f"s3={url}", memory=_MEMORY, block=_BLOCK)
-        return self._stack.enter_context(cluster)
-
-    def _start_one_host(self, store: StoreName) -> tuple[str, CountingRelay]:
-        relay = self._stack.enter_context(CountingRelay(self._store(store)))
-        return self._start_hosts(f"{store}-one", relay.url, 1).hosts[0].url, relay
-
-    def _make_endpoints(self, store: StoreName, way: Way) -> _Endpoints:
-        if way == "direct":
-            wire = self._store_wire(store)
-            return _Endpoints(wire, wire, wire)
-        if way == "hosts":
-            cluster = self._start_hosts(f"{store}-two", self._store(store), 2)
-            writing, reading = (self._wire(host.url) for host in cluster.hosts)
+    def _make_endpoints(self) -> _Endpoints:
+        if self._way == "direct":
+            return _Endpoints(self._store, self._store, self._store)
+        if self._way == "hosts":
+            writing, reading = self._hosts(self._url, 2)
             return _Endpoints(writing, writing, reading, warms=True)
-        url, relay = self._one_host(store)
-        wire = self._wire(url)
-        return _Endpoints(self._store_wire(store), wire, wire, relay, warms=way == "warm")
+        relay = self._stack.enter_context(CountingRelay(self._url))
+        (wire,) = self._hosts(relay.url, 1)
+        return _Endpoints(self._store, wire, wire, relay, warms=self._way == "warm")
 
-    def _store_wire(self, store: StoreName) -> Wire:
-        return self._stack.enter_context(Wire(self._store(store), forgives=True))
+    def _hosts(self, url: str, host_count: int) -> list[Wire]:
+        self._folder.mkdir()
+        cluster = DevCluster(host_count, self._folder, f"s3={url}", memory=_MEMORY, block=_BLOCK)
+        self._stack.enter_context(cluster)
+        return [self._stack.enter_context(Wire(host.url)) for host in cluster.hosts]
 
-    def _wire(self, url: str) -> Wire:
-        return self._stack.enter_context(Wire(url))
-
-    def _make_bucket(self, store: StoreName, name: str) -> str:
-        wire = self._endpoints(store, "direct").preparing
-        _prepare(wire, Call("PUT", f"/{name}"), {"access_key": KEY, "secret": SECRET})
+    def _bucket(self, name: str) -> str:
+        with _making_buckets:
+            if (self._url, name) not in _buckets:
+                _prepare(self._store, Call("PUT", f"/{name}"), {"access_key": KEY, "secret": SECRET})
+                _buckets.add((self._url, name))
         return name
 
-    # ------------------------------------------------------------ one run
+    # ------------------------------------------------------------ one case
 
-    def run(self, store: StoreName, way: Way, case: Case) -> Outcome:
-        """What comes of a case, which is run once however often it is asked for."""
-        known = self._outcomes.get((store, way, case.name))
-        if known is None:
-            known = self._outcomes[store, way, case.name] = self._run(store, way, case)
-        return known
+    def _run(self, case: Case) -> Outcome:
+        try:
+            values = {**self._preparation(case), "new_bucket": f"new-{next(_numbers)}"}
+        except AssertionError as error:
+            return Outcome(complaint=str(error))
+        return _outcome(self._endpoints, case.calls, values, twice=self._way == "warm")
 
-    def _run(self, store: StoreName, way: Way, case: Case) -> Outcome:
-        values = {**self._preparation(store, way, case), "new_bucket": f"new-{next(self._numbers)}"}
-        return _outcome(self._endpoints(store, way), case.calls, values, twice=way == "warm")
-
-    def _preparation(self, store: StoreName, way: Way, case: Case) -> dict[str, str]:
+    def _preparation(self, case: Case) -> dict[str, str]:
         """Makes what a case begins with, and gives the placeholders' values.
 
         Cases that only read share theirs, but for the cold way: there nobody may have read it.
         """
         if not case.read_only and (
-            way == "cold" or case.own_bucket or not all(call.is_harmless for call in case.calls)
+            self._way == "cold" or case.own_bucket or not all(call.is_harmless for call in case.calls)
         ):
-            return self._prepare(store, way, case)
-        shared = (store, way, case.read_only, repr(case.prepared))
+            return self._prepare(case)
+        shared = (case.read_only, repr(case.prepared))
         if shared not in self._prepared:
-            self._prepared[shared] = self._prepare(store, way, case)
+            self._prepared[shared] = self._prepare(case)
         return self._prepared[shared]
 
-    def _prepare(self, store: StoreName, way: Way, case: Case) -> dict[str, str]:
-        number, group = next(self._numbers), case.name.partition("/")[0]
+    def _prepare(self, case: Case) -> dict[str, str]:
+        number, group = next(_numbers), case.name.partition("/")[0]
         is_alone = case.own_bucket or case.read_only
         values = {
             "access_key": KEY,
             "secret": SECRET,
-            "bucket": self._bucket(store, f"{group}-{number}" if is_alone else f"{group}-shared"),
+            "bucket": self._bucket(f"{group}-{number}" if is_alone else f"{group}-shared"),
             "key": f"{number}-{case.name.replace('/', '-')}",
             "past": http_date(86_400),
             "future": http_date(-86_400),
         }
-        endpoints = self._endpoints(store, way)
         for call in case.prepared:
-            _prepare(endpoints.preparing, call, values)
-        if endpoints.warms:
+            _prepare(self._endpoints.preparing, call, values)
+        if self._endpoints.warms:
             for target in dict.fromkeys(call.target for call in case.prepared if _is_upload(call)):
-                endpoints.reading.exchange(Call("GET", target), values)
+                self._endpoints.reading.exchange(Call("GET", target), values)
         return values
-
-
-@contextmanager
-def _seaweedfs(folder: Path) -> Iterator[str]:
-    """SeaweedFS with room for many buckets: each has volumes of its own, by default seven."""
-    options = ("-volume.max=5000", "-master.volumeSizeLimitMB=64", "-volume.preStopSeconds=0")
-    with (
-        patch.dict(os.environ, WEED_MASTER_VOLUME_GROWTH_COPY_1="1"),
-        seaweedfs(folder, options=options) as peer,
-    ):
-        yield peer.url
 
 
 def _is_upload(call: Call) -> bool:

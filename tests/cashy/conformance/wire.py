@@ -15,8 +15,9 @@ import socket
 import time
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -27,9 +28,9 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
-from tests.cashy.conformance.case import Call, Credentials, Response
+from tests.cashy.conformance.case import Call, Credentials, Form, Response
 
-__all__ = ["Wire", "crc32_of", "filled", "http_date", "md5_of", "sha256_of"]
+__all__ = ["Wire", "crc32_of", "filled", "http_date", "md5_of", "sha256_of", "signed_as_of_then"]
 
 _PLACEHOLDER = re.compile(r"\{([a-z_0-9]+)\}")
 _CHUNK_BYTES = 64 << 10
@@ -164,6 +165,8 @@ def _as_bytes(call: Call, values: Mapping[str, str], authority: str) -> tuple[by
         headers["Content-MD5"] = md5_of(content)
     given = call.credentials
     given = replace(given, key=filled(given.key, values), secret=filled(given.secret, values))
+    if call.form is not None:
+        content, headers["Content-Type"] = _form_body(call.form, values, given)
     framed = call.payload.startswith("STREAMING-")
     if framed:
         headers |= _streaming_headers(call, content)
@@ -248,15 +251,74 @@ def _presigned(method: str, target: str, headers: dict[str, str], given: Credent
     return f"{target.partition('?')[0]}?{signed_query}"
 
 
+_FORM_BOUNDARY = "----0123456789abcdef"
+
+
+def _form_body(form: Form, values: Mapping[str, str], given: Credentials) -> tuple[bytes, str]:
+    """The body, and its Content-Type; signed by botocore as :meth:`generate_presigned_post` does."""
+    fields = {name: filled(value, values) for name, value in form.fields.items()}
+    conditions: list[Any] = [{"bucket": values.get("bucket", "")}]
+    conditions += [{name: value} for name, value in fields.items() if "${filename}" not in value]
+    conditions += form.conditions
+    expires_at = datetime.now(UTC) + timedelta(seconds=form.expires_s)
+    document = {"expiration": expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"), "conditions": conditions}
+    request = botocore.awsrequest.AWSRequest("POST", "http://h/")
+    request.context["s3-presign-post-fields"] = fields
+    request.context["s3-presign-post-policy"] = document
+    if form.policy != "":
+        credentials = botocore.credentials.Credentials(given.key, given.secret)
+        with _clock_at(given.age_s):
+            botocore.auth.S3SigV4PostAuth(credentials, given.service, given.region).add_auth(request)
+        if form.policy is not None:
+            fields["policy"] = b64encode(form.policy.encode()).decode()
+            scope = fields["x-amz-credential"].split("/")
+            fields["x-amz-signature"] = _signature(given.secret, scope[1:], fields["policy"])
+    fields |= {name: filled(value, values) for name, value in form.changed.items()}
+    parts = [_form_part(name, value.encode()) for name, value in fields.items() if value]
+    if form.file is not None:
+        parts.append(_form_part("file", form.file, f'; filename="{form.file_name}"'))
+    parts += [_form_part(name, filled(value, values).encode()) for name, value in form.after.items()]
+    return (
+        b"".join(parts) + f"--{_FORM_BOUNDARY}--\r\n".encode(),
+        f"multipart/form-data; boundary={_FORM_BOUNDARY}",
+    )
+
+
+def _form_part(name: str, value: bytes, more: str = "") -> bytes:
+    head = f'--{_FORM_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'
+    return head.encode() + value + b"\r\n"
+
+
+def _signature(secret: str, scope: Iterable[str], text: str) -> str:
+    """By the words of "Calculating a signature"; botocore signs its own documents only."""
+    key = b"AWS4" + secret.encode()
+    for part in scope:
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+_age_s: ContextVar[float] = ContextVar("_age_s", default=0.0)
+
+
+@contextmanager
+def signed_as_of_then() -> Iterator[None]:
+    """What is signed within is signed as of its credentials' age, in all threads."""
+    with patch("botocore.auth.get_current_datetime", _then):
+        yield
+
+
+def _then(*_: object, **__: object) -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=_age_s.get())
+
+
 @contextmanager
 def _clock_at(age_s: float) -> Iterator[None]:
     """botocore signs as of ``age_s`` ago."""
-    if not age_s:
+    token = _age_s.set(age_s)
+    try:
         yield
-        return
-    then = datetime.now(UTC).replace(tzinfo=None) - timedelta(seconds=age_s)
-    with patch("botocore.auth.get_current_datetime", lambda *_, **__: then):
-        yield
+    finally:
+        _age_s.reset(token)
 
 
 # ---------------------------------------------------------------- bodies in chunks ("Signature calculations … chunked upload")

@@ -16,6 +16,7 @@ from cashy.core.peer_frames import (
     HEADER_BYTES,
     NEXT_STATE,
     PAYLOAD_BYTES_MAX,
+    PIECE_BYTES,
     WITH_REQUEST_ID,
     Kind,
     PeerProtocolError,
@@ -481,13 +482,18 @@ def test_wrong_buffer_is_our_own_bug() -> None:
 
 
 def test_largest_frame_goes_straight_into_its_place() -> None:
-    """The reader offers the slice of the read's own buffer, to be filled by the kernel, and the next header behind it."""
+    """The reader offers slices of the read's own buffer, to be filled by the kernel, and behind the last one the next header."""
     writer = FrameWriter()
     side = asking(READ_1)
     side.feed(block(writer, DATA_BYTES_MAX + 5))
     side.feed(writer.data_header(1, 0, DATA_BYTES_MAX, checksum(bytes(DATA_BYTES_MAX))))
-    target, ahead = side.reader.buffers()
-    assert (len(target), len(ahead)) == (DATA_BYTES_MAX, HEADER_BYTES)
-    assert [len(buffer) for buffer in side.reader.buffers()] == [DATA_BYTES_MAX, HEADER_BYTES]
-    target[0] = 77
+    (piece,) = side.reader.buffers()
+    assert [len(buffer) for buffer in side.reader.buffers()] == [len(piece)] == [PIECE_BYTES]
+    piece[0] = 77
     assert side.memory[1][0] == 77
+    side.feed(bytes(DATA_BYTES_MAX - PIECE_BYTES))
+    rest, ahead = side.reader.buffers()
+    assert (len(rest), len(ahead)) == (PIECE_BYTES, HEADER_BYTES)
+    assert side.watermark == {}
+    rest[-1] = 78
+    assert side.memory[1][DATA_BYTES_MAX - 1] == 78

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from aviary.cashy.v1.control_pb2 import Fetch, Tier
-from cashy.core.names import parse_name
+from cashy.core.names import block_digest, parse_name
 from cashy.errors import CashyError, NoSuchObject, SlowDown, VersionChanged
 from cashy.master.cluster import make_cluster
 from cashy.master.fetch import FetchJob
@@ -35,8 +35,8 @@ class Rig:
     """Hosts ``a``, ``b``, … over the folder ``root``."""
 
     def __init__(
-        self, tmp_path: Path, count: int, *, size: str = "16MiB", revalidate_after_s: float = 5.0
-    ) -> None:
+        self, tmp_path: Path, count: int, *, size: str = "16MiB", revalidate_after_s: float = 5.0, local_copies: str = "second-read"
+    ) -> None:  # fmt: skip
         self.root = tmp_path / "data"
         self.root.mkdir()
         self.names = [chr(ord("a") + number) for number in range(count)]
@@ -45,12 +45,16 @@ class Rig:
         self._tmp = tmp_path
         self._size = size
         self._revalidate_after_s = revalidate_after_s
+        self._local_copies = local_copies
 
     def write(self, name: str, data: bytes) -> str:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         return f"file://{path}"
+
+    def data_of(self, name: str) -> bytes:
+        return Path(name.removeprefix("file://")).read_bytes()
 
     def _settings_file(self, name: str, ports: dict[str, int]) -> Path:
         key_file = self._tmp / "cluster.key"
@@ -59,6 +63,7 @@ class Rig:
         text = f'[memory]\nsize = "{self._size}"\nblock_size = "64KiB"\n'
         text += f"[freshness]\nrevalidate_after_s = {self._revalidate_after_s}\n"
         text += f'[cluster]\nhost = "{name}"\nkey_file = "{key_file}"\nlease_s = 1.0\n'
+        text += f'local_copies = "{self._local_copies}"\n'
         text += f'[[origin]]\nkind = "directory"\nname = "data"\npath = "{self.root}"\n'
         for peer, port in ports.items():
             text += f'[[peer]]\nname = "{peer}"\naddress = "127.0.0.1:{port}"\n'
@@ -81,7 +86,9 @@ class Rig:
             assert cluster is not None
             host = Host(settings, instance, await make_origins(settings.origins), cluster)
             self._stack.callback(host.store.close)
-            host.peer_server = PeerServer(host.for_peers, identity=cluster.identity, hosts=cluster.hosts)
+            host.peer_server = PeerServer(
+                host.for_peers, identity=cluster.identity, hosts=cluster.hosts, checksums=host.checksums
+            )
             host.peer_server.listen("127.0.0.1", ports[name])
             self.hosts[name] = host
         for host in self.hosts.values():
@@ -231,6 +238,67 @@ def test_a_replaced_object_is_forgotten_by_the_host_that_still_vouches_for_it(ri
                 await read(host, name)
             content, _ = await read(host, name)  # as the client library begins a read anew
             assert content == data
+
+    rig.run(story)
+
+
+def has_block(host: Host, name: str) -> bool:
+    """Whether the only block of an object is in the host's memory."""
+    known = host.catalog.cached(parse_name(name))
+    assert known is not None
+    return host.store.find(block_digest(known.content.content_id, 0)) >= 0
+
+
+@pytest.mark.parametrize(
+    ("local_copies", "own_stay", "guests_used_again_stay"),
+    [("always", False, True), ("second-read", True, True), ("never", True, False)],
+)
+def test_which_blocks_a_host_keeps_beside_those_it_is_home_to(
+    tmp_path: Path, local_copies: str, own_stay: bool, guests_used_again_stay: bool
+) -> None:
+    """Twice as many guests pass through as there is room for: its own were read once, four of the guests thrice."""
+    rig = Rig(tmp_path, 2, size="1MiB", revalidate_after_s=60.0, local_copies=local_copies)
+    names: dict[str, list[str]] = {"a": [], "b": []}
+
+    async def story() -> None:
+        for number in range(120):
+            key = f"bucket/{number}"
+            names[rig.home_of(key, 0)].append(rig.write(key, os.urandom(BLOCK)))
+        host = rig.hosts["a"]
+        own, hot, cold = names["a"][:4], names["b"][:4], names["b"][4:32]
+        for name in [*own, *hot, *hot, *hot, *cold]:
+            content, _ = await read(host, name)
+            assert content == rig.data_of(name)
+        assert [has_block(host, name) for name in own] == [own_stay] * 4
+        assert [has_block(host, name) for name in hot] == [guests_used_again_stay] * 4
+        assert host.counters.totals()["slots_evicted"] >= len(cold) - 12
+
+    try:
+        rig.run(story)
+    finally:
+        rig.close()
+
+
+def test_a_block_that_is_damaged_in_its_homes_memory_is_noticed_by_whom_it_is_sent_to(rig: Rig) -> None:
+    """Its checksums are known from when it came from the origin: bytes that changed since do not fit them."""
+    data = os.urandom(BLOCK)
+    name = rig.write("bucket/x", data)
+
+    async def story() -> None:
+        home = rig.hosts[rig.home_of("bucket/x", 0)]
+        others = [host for host in rig.hosts.values() if host is not home]
+        assert (await read(home, name))[0] == data
+        assert home.checksums is not None
+        assert len(home.checksums) == 1
+        known = home.catalog.cached(parse_name(name))
+        assert known is not None
+        slot = home.store.find(block_digest(known.content.content_id, 0))
+        home.store.buffer(slot)[BLOCK // 2] ^= 1
+        for host in others:
+            assert (await read(host, name))[0] == data
+            corrupt = [peer.counters()["corrupt_reads_total"] for peer in peers_of(host)]
+            assert sum(corrupt) == 1
+        assert rig.total("origin_reads") > 1
 
     rig.run(story)
 

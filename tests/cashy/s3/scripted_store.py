@@ -46,7 +46,13 @@ Behave = Callable[[Received], None]
 
 
 def read_body(request: Received) -> None:
-    """Takes the body; gives up when its sender does."""
+    """Takes the body, a chunked one with its framing; gives up when its sender does."""
+    if request.headers.get("transfer-encoding") == "chunked":
+        while not request.body.endswith(b"0\r\n\r\n"):
+            data = request.peer.recv(1 << 20)
+            if not data:
+                return
+            request.body += data
     while len(request.body) < request.length:
         try:
             data = request.peer.recv(min(1 << 20, request.length - len(request.body)))

@@ -24,6 +24,7 @@ from tests.cashy.s3.conftest import (
     receive_all,
     receive_answer,
 )
+from tests.cashy.s3.forms import post_form
 from tests.cashy.s3.memory_session import MemorySession
 from tests.cashy.s3.scripted_store import OK, Received, ScriptedStore, answer
 from tests.cashy.s3.signed_requests import signed, signed_upload, wait_for_end
@@ -321,6 +322,15 @@ def test_expect_is_answered_once_it_is_allowed(running: Running, store: Scripted
     assert store.requests[0].body == b"hello"
 
 
+def test_expect_is_answered_for_an_empty_body_too(running: Running, store: ScriptedStore) -> None:
+    """botocore takes a final answer without it for the answer to its next request as well."""
+    told = b"HTTP/1.1 100 Continue\r\n\r\n"
+    head, _ = signed(running, "PUT", "/data-1/k", {}, "UNSIGNED-PAYLOAD")
+    got = running.exchange(head + b"Content-Length: 0\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
+    assert got.startswith(told + b"HTTP/1.1 200 ")
+    assert got.count(told) == 1
+
+
 def test_expect_is_refused_without_the_body(running: Running, store: ScriptedStore) -> None:
     head, _ = signed(running, "PUT", "/data-1/k", {}, "UNSIGNED-PAYLOAD", NARROW_KEY)
     with running.connect() as raw:
@@ -338,6 +348,7 @@ def test_expect_is_refused_without_the_body(running: Running, store: ScriptedSto
     ("key", "call", "arguments", "code"),
     [
         (KEY, "put_object", {"Bucket": "data-1", "Key": "k", "Body": CONTENT}, "AccessDenied"),
+        (WRITER_KEY, "rename_object", {"Bucket": "data-1", "Key": "k", "RenameSource": "/l"}, "NotImplemented"),
         (KEY, "delete_object", {"Bucket": "data-1", "Key": "k"}, "AccessDenied"),
         (KEY, "create_bucket", {"Bucket": "data-2"}, "AccessDenied"),
         (NARROW_KEY, "list_objects_v2", {"Bucket": "other"}, "AccessDenied"),
@@ -486,6 +497,10 @@ def test_changes_are_told(recorded: Running, store: ScriptedStore, recorder: Rec
     assert recorder.told[5:] == [("s3://data-1/a", "s3://data-1/ü<")]
     assert recorder.left == 6
     assert b"<Key>a</Key>" in store.requests[-1].body
+    form = client.generate_presigned_post("data-1", "forms/${filename}")
+    post_form(form, b"x", "a b")
+    assert recorder.told[6:] == [("s3://data-1/forms/a b",)]
+    assert recorder.left == 7
 
 
 def test_documents_that_cannot_be_read_are_not_passed_on(recorded: Running, store: ScriptedStore) -> None:

@@ -271,14 +271,31 @@ def test_bad_chunks(running: Running, store: ScriptedStore, body: bytes) -> None
     assert is_well(running)
 
 
-def test_a_body_of_unknown_length(running: Running, store: ScriptedStore) -> None:
+def test_a_body_of_unknown_length_goes_on_in_chunks(running: Running, store: ScriptedStore) -> None:
     head, _ = signed(running, "PUT", "/b/new", {}, "UNSIGNED-PAYLOAD")
-    got = running.exchange(
-        head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
-    )
-    assert got.startswith(b"HTTP/1.1 411 ")
+    head += b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    long = b"x" * 300_000
+    got = running.exchange(head + b"5\r\nhello\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(long), long))
+    assert got.startswith(b"HTTP/1.1 200 ")
+    (request,) = store.requests
+    assert "content-length" not in request.headers
+    content, rest = b"", bytes(request.body)
+    while rest != b"0\r\n\r\n":
+        size, _, rest = rest.partition(b"\r\n")
+        content, rest = content + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    assert content == b"hello" + long
+
+
+def test_a_body_of_unknown_length_that_is_another_has_no_end(running: Running, store: ScriptedStore) -> None:
+    head, _ = signed(running, "PUT", "/b/new", {}, "0" * 64)
+    head += b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    got = running.exchange(head + b"5\r\nhello\r\n0\r\n\r\n")
+    assert code_of(got) == b"XAmzContentSHA256Mismatch"
+    wait_for_end(running)
+    assert not any(request.is_whole for request in store.requests)
+    head, _ = signed(running, "POST", "/b?delete", {}, "UNSIGNED-PAYLOAD")
+    got = running.exchange(head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n")
     assert code_of(got) == b"MissingContentLength"
-    assert not store.requests
 
 
 def test_a_refused_body_is_no_request(running: Running, store: ScriptedStore) -> None:

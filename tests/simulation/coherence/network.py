@@ -253,6 +253,7 @@ class _Reply:
         self._number = number
         self._loop = connection.network.loop
         self.on_cancel: Callable[[], None] | None = None
+        self.is_at_origin: Callable[[], bool] | None = None
         self.is_gone = False
         self._buffer: memoryview | None = None
         self._available = self._sent = self._crc = 0
@@ -550,7 +551,7 @@ class SimulatedPeer:
 
     def begin_read_block(self, read: PeerRead) -> None:
         reading = read.state = _Reading(read, 0)
-        self._loop.call_later(read.deadline_s, self._read_too_late, reading)
+        self._loop.call_later(read.silence_s, self._read_too_late, reading)  # no host says WAITING here
         self._loop.call_soon(self._submit, lambda: self._send_read(reading))
 
     def _send_read(self, reading: _Reading) -> None:

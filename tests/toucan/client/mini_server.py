@@ -82,7 +82,8 @@ class MiniServer:
 
     def start(self) -> None:
         assert self._server is None
-        server = grpc.server(futures.ThreadPoolExecutor(64), options=(("grpc.so_reuseport", 0),))
+        options = (("grpc.so_reuseport", 0), ("grpc.http2.min_ping_interval_without_data_ms", 5000))
+        server = grpc.server(futures.ThreadPoolExecutor(64), options=options)
         server.add_generic_rpc_handlers((self._order_entry(), self._risk()))
         target = f"127.0.0.1:{self._port}"
         self._port = (
@@ -497,7 +498,9 @@ class MiniServer:
                     context,
                     NotOk(
                         grpc.StatusCode.ABORTED,
-                        types.Refusal(code="SESSION_TAKEN", text="another stream has taken this session"),
+                        types.Refusal(
+                            code="SESSION_TAKEN_OVER", text="another stream has taken this session"
+                        ),
                         "",
                     ),
                 )

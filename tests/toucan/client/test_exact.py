@@ -6,7 +6,7 @@ import decimal
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toucan.client.errors import InvalidRequest
@@ -17,6 +17,7 @@ _STEPS = st.sampled_from([1, 5, 25, 1000])
 _DECIMALS = st.integers(0, 10)
 
 
+@settings(deadline=None)
 @given(st.integers(-NUMBER_MAX // 1000, NUMBER_MAX // 1000), _DECIMALS, _STEPS)
 def test_what_is_on_the_grid_comes_back_the_same(count: int, decimals: int, step: int) -> None:
     units = count * step
@@ -26,6 +27,7 @@ def test_what_is_on_the_grid_comes_back_the_same(count: int, decimals: int, step
     assert units_of(plain(number), decimals, step, "x", "tick") == units
 
 
+@settings(deadline=None)
 @given(st.decimals(allow_nan=False, allow_infinity=False), _DECIMALS, _STEPS)
 def test_a_number_is_exact_or_refused(number: Decimal, decimals: int, step: int) -> None:
     # The oracle works with as many digits as it takes.
@@ -39,6 +41,7 @@ def test_a_number_is_exact_or_refused(number: Decimal, decimals: int, step: int)
             units_of(number, decimals, step, "x", "tick")
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**12), 10**12))
 def test_the_threads_decimal_context_has_no_say(units: int) -> None:
     with decimal.localcontext(decimal.Context(prec=3)):

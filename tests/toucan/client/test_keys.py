@@ -10,8 +10,8 @@ from toucan.client.limits import SESSION_NAME_MAX
 
 
 def test_numbers_count_up_from_the_first_one() -> None:
-    keys = Keys("desk", 1_700_000_000_000_000_000)
-    assert [keys.next().number for _ in range(3)] == [1_700_000_000_000_000_000 + n for n in range(3)]
+    keys = Keys("desk", 1_700_000_000_000_000)
+    assert [keys.next().number for _ in range(3)] == [1_700_000_000_000_000 + n for n in range(3)]
 
 
 def test_a_renewed_session_counts_from_one_under_another_name() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toucan.client.errors import Denied, Refused, ServerUnavailable
@@ -65,6 +65,7 @@ _AFTER = {
 }
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(_FATES), st.floats(0, 3)), max_size=30),
     st.booleans(),
@@ -159,6 +160,7 @@ def test_a_bug_in_the_server_ends_a_read_at_once_and_a_change_at_the_deadline() 
     assert isinstance(Resending(is_mutating=True, deadline_s=10.0).after(bug, 0.0, 0.0), Again)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.floats(0, 1, exclude_max=True))
 def test_pauses_grow_to_a_bound(attempt: int, chance: float) -> None:
     assert PAUSE_S_MIN / 2 <= pause_s(attempt, chance) <= PAUSE_S_MAX

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aviary.toucan.v1 import toucan_pb2 as pb
@@ -59,6 +59,7 @@ _STREAMS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_STREAMS, st.integers(0, 50))
 def test_each_request_has_one_true_result(
     streams: list[tuple[int, int, int, float]], used_before: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.toucan.client.mini_engine import OPEN, instruments
 
@@ -79,6 +79,7 @@ _CHANGES = st.lists(st.tuples(st.integers(1, 4), _STATUSES), max_size=8)
 _CONNECTIONS = st.lists(st.tuples(_CHANGES, st.booleans(), st.integers(0, 6)), max_size=8)
 
 
+@settings(deadline=None)
 @given(_CONNECTIONS, _CHANGES, st.integers(1, 3), st.booleans())
 def test_orders_have_no_gap_no_repeat_and_a_right_picture(
     connections: list[tuple[list[tuple[int, types.OrderStatus]], bool, int]],
@@ -110,6 +111,7 @@ def test_orders_have_no_gap_no_repeat_and_a_right_picture(
     assert changes_told == sorted(set(changes_told))
 
 
+@settings(deadline=None)
 @given(_CONNECTIONS, st.integers(1, 3))
 def test_without_a_snapshot_each_change_is_told_once(
     connections: list[tuple[list[tuple[int, types.OrderStatus]], bool, int]], size: int

@@ -108,6 +108,10 @@ class Desk:
         self.reconcile(*open_orders)
         assert self.session.phase is Phase.READY
 
+    def begins_anew(self) -> None:
+        """The venue has lost its state: its reports are numbered from 1 again."""
+        self._venue_seq = 0
+
     def disconnect(self, why: str = "cut") -> None:
         """The connection is gone."""
         self.apply(self.session.disconnected(why))

@@ -336,6 +336,16 @@ def test_a_filled_order_may_grow_and_not_change_otherwise() -> None:
     assert (order.status, order.leaves_quantity) == (OrdStatus.PARTIALLY_FILLED, 20)
 
 
+def test_an_order_that_was_cancelled_does_not_grow_though_late_fills_made_it_full() -> None:
+    desk = Desk()
+    order_id = _canceled(desk)
+    desk.report(kind=ExecType.TRADE, cl_ord_id="T-1-1", exec_id="f", last_quantity=100, last_price=1)
+    assert desk.state.orders[order_id].status is OrdStatus.FILLED
+    refused = desk.ask(rq.Replace(order_id, quantity=150))
+    assert isinstance(refused, Refused)
+    assert refused.code is Refusal.ORDER_CLOSED
+
+
 def test_the_quantity_of_a_replacement_counts_what_is_filled() -> None:
     desk = Desk()
     order = desk.working(terms(100))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +30,7 @@ RELAXED = settings(
 _PRICES = st.integers(95, 105)
 _QUANTITIES = st.integers(1, 20)
 _IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
+_RESTING = (TimeInForce.GTC, TimeInForce.DAY)
 _TYPES = {
     (False, False): OrderType.MARKET,
     (True, False): OrderType.LIMIT,
@@ -46,9 +50,7 @@ def _new(draw: st.DrawFn) -> dict[str, Any]:
     price = draw(_mostly(_PRICES, st.none()))
     stop = draw(_mostly(st.none(), _PRICES))
     kind = _TYPES[price is not None, stop is not None]
-    time_in_force = draw(
-        _mostly(st.sampled_from((TimeInForce.GTC, TimeInForce.DAY)), st.sampled_from(_IMMEDIATE))
-    )
+    time_in_force = draw(_mostly(st.sampled_from(_RESTING), st.sampled_from(_IMMEDIATE)))
     rests = time_in_force not in _IMMEDIATE and price is not None
     quantity = draw(_QUANTITIES)
     return {
@@ -131,14 +133,24 @@ class Desk:
         own = f"c{len(self.reports)}-{place}"
         return self.take(self.exchange.handle(firm, CancelOrder(own, last, "ABC", order.side), self.now_ns))
 
-    def replace(self, place: int, quantity: int, price: int | None, stop: int | None) -> list[Report]:
+    def replace_some(self, action: dict[str, Any]) -> tuple[list[Report], ReplaceOrder]:
+        """What the action does not say stays as the order's first message had it."""
+        place = action["order"] % len(self.orders)
         firm, order, last = self.orders[place]
-        own = f"r{len(self.reports)}-{place}"
-        message = ReplaceOrder(own, last, "ABC", order.side, order.type, quantity, price, stop)
+        message = ReplaceOrder(
+            cl_ord_id=f"r{len(self.reports)}-{place}",
+            orig_cl_ord_id=last,
+            symbol="ABC",
+            side=order.side,
+            type=order.type,
+            quantity=action["quantity"],
+            price=(action["price"] or order.price) if order.type.has_price else None,
+            stop_price=(action["stop"] or order.stop_price) if order.type.has_stop_price else None,
+        )
         reports = self.take(self.exchange.handle(firm, message, self.now_ns))
         if reports[0].kind is ExecType.REPLACED:
-            self.orders[place] = (firm, order, own)
-        return reports
+            self.orders[place] = (firm, order, message.cl_ord_id)
+        return reports, message
 
     def operate(self, action: dict[str, Any]) -> None:
         """What the operator cannot do is left alone."""
@@ -201,6 +213,10 @@ class Desk:
         lying = {order.number for order in market.orders()}
         listed = {number for firm in "AB" for number in self.exchange.firm(firm).open_orders}
         assert lying <= listed
+        for firm in "AB":
+            for order in self.exchange.firm(firm).open_orders.values():
+                assert order.is_open or order.is_done_for_day
+                assert order.end is None
         assert lying == {order.number for order in everyone.values() if order.is_open}
 
     def open_orders(self) -> set[str]:
@@ -267,16 +283,14 @@ class Comparison:
         if not desk.orders:
             return []
         place = action["order"] % len(desk.orders)
-        model, order = self._models[place], desk.orders[place][1]
+        model = self._models[place]
         if action["action"] == "cancel":
             reports = desk.cancel(place)
             assert naive.cancel(model) is (reports[0].kind is ExecType.CANCELED)
             return reports
-        price = (action["price"] or model.price) if order.type.has_price else None
-        stop = (action["stop"] or model.stop) if order.type.has_stop_price else None
-        reports = desk.replace(place, action["quantity"], price, stop)
+        reports, wanted = desk.replace_some(action)
         was_refused = reports[0].kind is ExecType.CANCEL_REJECT
-        assert naive.replace(model, action["quantity"], price, stop) is not was_refused
+        assert naive.replace(model, wanted.quantity, wanted.price, wanted.stop_price) is not was_refused
         return reports
 
     def _halt(self, action: str) -> list[Report]:
@@ -297,11 +311,87 @@ def test_every_trade_and_the_book_are_those_of_the_naive_matcher(actions: list[d
         comparison.do(action)
 
 
+def _long_course(chance: Random, length: int) -> Iterator[dict[str, Any]]:
+    """As the drawn ones, but dense: everybody is at a few prices, so much is traded."""
+    for _ in range(length):
+        kind = chance.random()
+        if kind < 0.65:
+            price = None if chance.random() < 0.1 else chance.randint(98, 102)
+            stop = chance.randint(97, 103) if chance.random() < 0.1 else None
+            is_immediate = chance.random() < 0.15
+            rests = price is not None and not is_immediate
+            quantity = chance.randint(1, 20)
+            yield {
+                "action": "new",
+                "firm": chance.choice("AB"),
+                "side": chance.choice(tuple(Side)),
+                "type": _TYPES[price is not None, stop is not None],
+                "time_in_force": chance.choice(_IMMEDIATE if is_immediate else _RESTING),
+                "quantity": quantity,
+                "price": price,
+                "stop_price": stop,
+                "max_floor": chance.randint(1, quantity) if rests and chance.random() < 0.3 else None,
+                "post_only": rests and stop is None and chance.random() < 0.1,
+            }
+        elif kind < 0.95:
+            change: dict[str, Any] = {"action": "cancel", "order": chance.randrange(length)}
+            if kind < 0.85:
+                change |= {
+                    "action": "replace",
+                    "quantity": chance.randint(1, 20),
+                    "price": chance.choice((None, None, chance.randint(98, 102))),
+                    "stop": None,
+                }
+            yield change
+        else:
+            yield {"action": chance.choice(("halt", "resume"))}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_long_and_dense_course_is_that_of_the_naive_matcher(seed: int) -> None:
+    comparison = Comparison()
+    for action in _long_course(Random(seed), 250):
+        comparison.do(action)
+    assert len(comparison.naive.trades) > 50
+
+
 @given(_course(_new(), _new(), _new(), _new(), _new(), _CHANGES, _HALTS, _OPERATIONS, _OPERATIONS))
 @settings(RELAXED)
 def test_quantities_are_conserved_and_books_not_crossed_whatever_the_operator_does(
     actions: list[dict[str, Any]],
 ) -> None:
+    _operate_and_check(actions)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_quantities_are_conserved_in_a_long_and_dense_course(seed: int) -> None:
+    chance = Random(seed)
+    desk = _operate_and_check(_with_operations(chance, _long_course(chance, 250)))
+    kinds = {report.kind for report in desk.reports}
+    assert {ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT, ExecType.RESTATED} <= kinds
+
+
+def _with_operations(chance: Random, course: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for action in course:
+        yield action
+        kind = chance.random()
+        if kind < 0.1:
+            yield {"action": "bust", "trade": chance.randrange(500), "back": chance.random() < 0.5}
+        elif kind < 0.2:
+            yield {
+                "action": "correct",
+                "trade": chance.randrange(500),
+                "back": chance.random() < 0.5,
+                "quantity": chance.choice((None, chance.randint(1, 20))),
+                "price": chance.choice((None, chance.randint(98, 102))),
+            }
+        elif kind < 0.25:
+            yield {"action": "restate", "order": chance.randrange(500), "quantity": chance.randint(1, 20)}
+        elif kind < 0.28:
+            yield {"action": chance.choice(("end-day", "next-day"))}
+
+
+def _operate_and_check(actions: Iterable[dict[str, Any]]) -> Desk:
     desk = Desk()
     for action in actions:
         if action["action"] == "new":
@@ -311,16 +401,12 @@ def test_quantities_are_conserved_and_books_not_crossed_whatever_the_operator_do
                 desk.cancel(action["order"] % len(desk.orders))
         elif action["action"] == "replace":
             if desk.orders:
-                place = action["order"] % len(desk.orders)
-                order = desk.orders[place][1]
-                price = (action["price"] or order.price) if order.type.has_price else None
-                stop = (action["stop"] or order.stop_price) if order.type.has_stop_price else None
-                desk.replace(place, action["quantity"], price, stop)
+                desk.replace_some(action)
         else:
             desk.operate(action)
         desk.check()
-    lying = {order.venue_order_id for order in desk.market.orders()}
-    assert lying <= desk.open_orders()
+    assert {order.venue_order_id for order in desk.market.orders()} <= desk.open_orders()
+    return desk
 
 
 @given(_course(_new()))

@@ -9,6 +9,7 @@ import resource
 import signal
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -120,30 +121,26 @@ def test_urgent_commit_that_finds_no_room_while_writing_tries_again_with_the_res
         assert not journal.has_reserve
         last_seq = fill(journal, 1)
         assert journal.has_reserve
-        for plan in (
-            2,
-            3,
-        ):  # of three writes (the batch, zeros over it, the batch again) the last fails, or none passes
-            stage(journal)
-            _fail_writes_but(disk, 1 if plan == 2 else 9)
-            with pytest.raises(JournalUnavailable):
-                journal.commit(is_urgent=True)
-            disk.heal()
-            last_seq = fill(journal, 1)
     check_journal(tmp_path, last_seq)
 
 
-def _fail_writes_but(disk: FailingDisk, number: int) -> None:
-    """All writes fail from now on but the one of this number."""
-    count = [0]
-
-    def plan(name: str) -> int:
-        if name != "write":
-            return 0
-        count[0] += 1
-        return 0 if count[0] - 1 == number else errno.ENOSPC
-
-    disk.plan = plan
+@pytest.mark.parametrize(("passing", "may_reappear"), [((1, 3), False), ((1,), True), ((), True)])
+def test_second_try_of_an_urgent_commit_fails_like_the_first(
+    tmp_path: Path, passing: tuple[int, ...], may_reappear: bool
+) -> None:
+    """There are four writes: the batch, zeros over it, the batch again, zeros again."""
+    disk = FailingDisk()
+    with open_journal(tmp_path, disk=disk) as journal:
+        fill(journal, 2)
+        stage(journal)
+        numbers = count()
+        disk.plan = lambda name: errno.ENOSPC if name == "write" and next(numbers) not in passing else 0
+        with pytest.raises(JournalUnavailable) as caught:
+            journal.commit(is_urgent=True)
+        assert caught.value.may_reappear == may_reappear
+        disk.heal()
+        last_seq = fill(journal, 1)
+    check_journal(tmp_path, last_seq)
 
 
 def test_urgent_commit_passes_in_as_little_room_as_it_needs(tmp_path: Path) -> None:

@@ -86,6 +86,29 @@ def test_damaged_snapshot_is_set_aside_for_the_one_before(
     assert resumed(folder, last_seq)[0] is None
 
 
+def test_damaged_snapshot_that_cannot_be_set_aside_is_passed_over(
+    made: tuple[Path, list[Snapshot], int],
+) -> None:
+    """A front end that may only read, or a quarantine that is no folder."""
+    folder, snapshots, last_seq = made
+    flip(SnapshotStore(folder).paths()[0], 66)
+    quarantine_folder(folder).write_bytes(b"")
+    snapshot, notes = resumed(folder, last_seq)
+    assert snapshot == snapshots[-2]
+    assert "cannot be set aside" in notes[0]
+
+
+def test_snapshot_that_vanishes_while_it_is_looked_for_is_passed_over(
+    made: tuple[Path, list[Snapshot], int],
+) -> None:
+    """The engine stores a newer one, and removes the oldest, while a front end starts."""
+    folder, snapshots, last_seq = made
+    newest = SnapshotStore(folder).paths()[0]
+    newest.unlink()
+    newest.symlink_to(folder / "nowhere")  # listed, and not there when it is read
+    assert resumed(folder, last_seq) == (snapshots[-2], [])
+
+
 def test_snapshot_of_another_journal_is_passed_over(made: tuple[Path, list[Snapshot], int]) -> None:
     folder, snapshots, last_seq = made
     other = Snapshot(bytes(16), last_seq, snapshots[-1].chain, AT_NS, b"other")

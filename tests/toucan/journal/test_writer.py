@@ -113,6 +113,18 @@ def test_preparing_makes_the_next_segment_before_it_is_needed(tmp_path: Path) ->
     check_journal(tmp_path, journal.committed_seq)
 
 
+def test_full_disk_is_not_tried_at_every_call(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    with open_journal(tmp_path, disk=disk) as journal:
+        disk.fail("allocate")
+        disk.calls.clear()
+        assert not any(journal.prepare() for _ in range(257))
+        assert disk.calls == ["allocate"]
+        disk.heal()
+        journal.prepare()
+        assert journal.is_next_segment_ready
+
+
 def test_unused_next_segment_is_made_again_after_a_crash(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
         while journal.prepare():

@@ -1,7 +1,7 @@
 """An engine in the test's own process: the real core, and the front end's side of it (:class:`toucan.engine.port.EnginePort`).
 
-What a real engine does with memory rings, a journal and sockets is done here at once and by hand: requests are decided when they come, events are told one
-by one, and a test says when the engine is away, when its answers are held back, or when the copy lags behind.
+What a real engine does with memory rings, a journal and sockets is done here at once and by hand: requests are decided when they come, events are
+told one by one, and a test says when the engine is away, when its answers are held back, or when the copy lags behind.
 """
 
 from __future__ import annotations
@@ -106,15 +106,13 @@ class LocalPort:
         #: Requests that the engine has and that were not answered, by client; and the most there ever were.
         self.under_way: dict[Client, int] = {}
         self.under_way_max = 0
+        #: How many engines there were before.
+        self._life = 0
         #: How many events are kept.
         self.history_max = 100_000
         for one in engine.events:
             self._take(*one)
-
-    @property
-    def base_currency(self) -> str:
-        """Of the limits file."""
-        return self.state.risk.tree.base_currency
+        self.base_currency = self.state.risk.tree.base_currency
 
     # ------------------------------------------------------------ for tests
 
@@ -150,6 +148,7 @@ class LocalPort:
 
     def go_away(self) -> None:
         """The engine is away."""
+        self._life += 1
         self._set_stale(True)
 
     def come_back(self) -> None:
@@ -183,6 +182,7 @@ class LocalPort:
         """See the protocol."""
         if self.is_stale:
             raise EngineAway("the engine is away; nothing was sent")
+        life = self._life
         self.under_way[client] = self.under_way.get(client, 0) + 1
         self.under_way_max = max(self.under_way_max, self.under_way[client])
         try:
@@ -191,7 +191,7 @@ class LocalPort:
                 reply = self._decided(client, number, body)
                 await asyncio.sleep(0)
                 await self.answers_flow.wait()
-            if self.is_stale:
+            if self._life != life:
                 raise EngineAway(
                     "the engine is away: whether this was executed is told when it is sent again"
                 )

@@ -78,7 +78,7 @@ def connect(
         certificate_file=certificate_file,
         key_file=key_file,
     )
-    keys = Keys(random_session()) if session is None else Keys(session, time.time_ns())
+    keys = Keys(random_session()) if session is None else Keys(session, time.time_ns() // 1000)
     return Toucan(
         Connection(
             access,
@@ -251,6 +251,10 @@ class Toucan:
         """As :meth:`toucan.client.Toucan.identity`."""
         return await self._connection.identity()
 
+    async def account(self, account: str | None = None) -> str:
+        """As :meth:`toucan.client.Toucan.account`."""
+        return await self._connection.account(account)
+
     # --- streams ---
 
     def watch_orders(
@@ -378,6 +382,11 @@ class Toucan:
     def request_session(self) -> str:
         """As :attr:`toucan.client.Toucan.request_session`."""
         return self._connection.session
+
+    @property
+    def timeout_s(self) -> float:
+        """As :attr:`toucan.client.Toucan.timeout_s`."""
+        return self._connection.timeout_s
 
     @property
     def last_key(self) -> RequestKey | None:

@@ -46,6 +46,8 @@ class Link:
             if access.credentials is None
             else grpc.aio.secure_channel(target, access.credentials, options)
         )
+        #: Why it was given up; empty while it is in use.
+        self.trouble = ""
         self._unary: dict[str, Any] = {}
 
     def unary(self, call: Call[Any]) -> Any:
@@ -169,7 +171,7 @@ class Connection:
                 raise
             failure = Failure("CANCELLED", "the connection was closed")
         if failure.doubts_connection:
-            self.drop(link)
+            self.drop(link, failure.text)
         return failure
 
     async def _read(self, call: Call[_Answer], response: Any, key: RequestKey, deadline_s: float) -> _Answer:
@@ -243,11 +245,12 @@ class Connection:
             self._link = Link(self.access, index)
         return self._link
 
-    def drop(self, link: Link) -> None:
+    def drop(self, link: Link, why: str) -> None:
         """Gives a connection up; the next request makes a new one, to the next address if there are several."""
         if self._link is link:
             self._link = None
             self._index += 1
+            link.trouble = why
             task = asyncio.ensure_future(link.channel.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)

@@ -22,7 +22,7 @@ from toucan.client.exact import Number
 from toucan.client.failures import Failure, failure_of_error, is_final_for_stream
 from toucan.client.limits import WATCHDOG_INTERVAL_S
 from toucan.client.resending import pause_s
-from toucan.client.session import SESSION_METHOD, UpdateQueue
+from toucan.client.session import SESSION_METHOD, SESSION_TAKEN_OVER, UpdateQueue
 from toucan.client.session_core import Result, SessionCore
 from toucan.client.streams import OrderBatch
 from toucan.client.terms import OrderOptions
@@ -252,12 +252,12 @@ class Session:
             attempts = 0 if self._last_heard_s != heard_s else attempts + 1
             if self._is_finished():
                 break
-            if is_final_for_stream(failure) or (failure.status == "ABORTED" and failure.refusal_code):
+            if is_final_for_stream(failure) or failure.refusal_code == SESSION_TAKEN_OVER:
                 self._give_up(failure.error())
                 return
-            self.trouble = self.trouble or failure.text
+            self.trouble = self.trouble or (link.trouble if link is not None else "") or failure.text
             if link is not None and failure.doubts_connection:
-                self._connection.drop(link)
+                self._connection.drop(link, self.trouble)
             await self._pause(pause_s(attempts, random.random()))  # noqa: S311
         self._give_up(ServerUnavailable("the session is over"))
 

@@ -91,9 +91,10 @@ class Watch(Generic[_Batch, _Item]):
         return None
 
     async def _next_response(self) -> Any:
-        wait_s = self._connection.stream_silence_s
+        waits = [self._connection.stream_silence_s] if self._stream.has_heartbeat else []
         if self._deadline_s is not None:
-            wait_s = min(wait_s, max(0.0, self._deadline_s - time.monotonic()))
+            waits.append(max(0.0, self._deadline_s - time.monotonic()))
+        wait_s = min(waits, default=None)
         try:
             async with asyncio.timeout(wait_s):
                 return await self._call.read()
@@ -129,11 +130,11 @@ class Watch(Generic[_Batch, _Item]):
             return
         if self.is_connected:
             self.is_connected, self._lost_at_s = False, time.monotonic()
-        self.trouble = failure.text
+        self.trouble = (link.trouble if link is not None else "") or failure.text
         if is_final_for_stream(failure):
             raise failure.error()
         if link is not None and failure.doubts_connection:
-            self._connection.drop(link)
+            self._connection.drop(link, failure.text)
         waited_s = time.monotonic() - self._lost_at_s
         if self._patience_s is not None and waited_s >= self._patience_s:
             raise ServerUnavailable(f"no connection for {waited_s:.1f} s: {self.trouble}")

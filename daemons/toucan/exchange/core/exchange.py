@@ -118,8 +118,10 @@ class Exchange:
     def welcome(self, resume: Resume) -> tuple[Welcome, int]:
         """The answer to a connection's first message, and the number after which its reports go on. Raises :class:`FirmRefused`."""
         firm = self.firm(resume.firm)
-        after_seq = resume.venue_seq if resume.life == self.life else 0
-        return Welcome(life=self.life, venue_seq=firm.log.newest_seq), after_seq
+        newest_seq = firm.log.newest_seq
+        # A number that was never given is no place to go on from.
+        after_seq = min(resume.venue_seq, newest_seq) if resume.life == self.life else 0
+        return Welcome(life=self.life, venue_seq=newest_seq), after_seq
 
     def firm(self, name: str) -> Firm:
         """A firm's tables; a firm that was not here before gets some. Raises :class:`FirmRefused`."""

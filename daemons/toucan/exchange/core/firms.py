@@ -43,14 +43,12 @@ class ReportLog:
     def after(self, venue_seq: int, count_max: int | None = None) -> Iterator[Report]:
         """The kept reports with larger numbers, oldest first. The log must not be appended to meanwhile."""
         start = max(0, venue_seq + 1 - self.oldest_seq)
-        if (
-            start > len(self._kept) // 2
-        ):  # a deque is walked from its left; what is asked for mostly lies at its right
-            count = len(self._kept) - start
-            newest = list(islice(reversed(self._kept), count))
-            newest.reverse()
-            return iter(newest if count_max is None else newest[:count_max])
-        return islice(self._kept, start, None if count_max is None else start + count_max)
+        if start <= len(self._kept) // 2:
+            return islice(self._kept, start, None if count_max is None else start + count_max)
+        # A deque is walked from one end; what is asked for mostly lies at the right.
+        newest = list(islice(reversed(self._kept), max(0, len(self._kept) - start)))
+        newest.reverse()
+        return iter(newest if count_max is None else newest[:count_max])
 
 
 class Firm:

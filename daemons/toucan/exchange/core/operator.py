@@ -1,5 +1,4 @@
-"""What the exchange's people do: halts, busts and corrections, cancels and restatements that nobody asked for, orders taken by telephone, the end of a
-day.
+"""The operator's acts: halts, busts, corrections, cancels and restatements that nobody asked for, orders by telephone, the end of a day.
 
 Law: the operator may do what no firm may, but not break the books: what cannot be raises :class:`OperatorError`, and nothing has changed. All firms
 concerned are told, in the words of FIX 4.4 Appendix D (E, H, J, K).

@@ -28,6 +28,10 @@ class PositionKey(NamedTuple):
     symbol: str
 
 
+def _place(key: PositionKey) -> tuple[bool, str, str, str]:
+    return key.trader is not None, key.account, key.trader or "", key.symbol
+
+
 class PositionFilter(msgspec.Struct, frozen=True):
     """Which positions somebody wants to see, as far as he may; None: all."""
 
@@ -81,6 +85,10 @@ class PositionBook:
         if key not in self.keys:
             self._of_symbol.setdefault(key.symbol, []).append(key)
         self.keys[key] = seq
+
+    def select(self, wanted: PositionFilter) -> list[PositionKey]:
+        """Those that match: accounts' first, then traders', each by name."""
+        return sorted(filter(wanted.takes, self.keys), key=_place)
 
     def changed(self, account: str, trader: str, symbol: str, seq: int) -> tuple[PositionKey, PositionKey]:
         """A trader's position is another one, and so his account's."""

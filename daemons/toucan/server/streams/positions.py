@@ -114,7 +114,7 @@ class PositionWatch(Outlet):
 
     def restart(self) -> None:
         """Everything is to be told."""
-        self._changed = {key: None for key in self._feed.book.keys if self.wanted.takes(key)}
+        self._changed = dict.fromkeys(self._feed.book.select(self.wanted))
         self.tell()
 
     def tell(self) -> None:

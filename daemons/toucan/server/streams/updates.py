@@ -19,7 +19,7 @@ from toucan.core.life_cycle import Effect
 from toucan.core.order import Client, Order
 from toucan.core.terms import OrderTerms
 from toucan.server.limits import UPDATES_KEPT_MAX
-from toucan.server.order_filter import OrderFilter, Standing
+from toucan.server.order_filter import NOT_THERE, OrderFilter, Standing
 from toucan.server.translate import to_wire
 from toucan.server.translate.pieces import order_update_piece
 
@@ -79,6 +79,8 @@ def make_update(
 ) -> Update:
     """An update with the order as it is at this moment."""
     wire = to_wire.order_update(seq, at_ns, event, order, instrument, effect)
+    if isinstance(event, (ev.OrderAccepted, ev.OrderAdopted)):
+        before = NOT_THERE
     after = Standing(order.status, order.is_open)
     return Update(seq, order.order_id, order.terms, order.owner, before, after, order_update_piece(wire))
 

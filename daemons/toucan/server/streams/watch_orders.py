@@ -66,10 +66,15 @@ class WatchOrders:
 
 
 async def resume_point(feed: OrderFeed, request: pb.WatchOrdersRequest | pb.OpenSession) -> int | None:
-    """Where a client wants to go on. If he has heard more, from another front end, than this one knows, it waits a moment for it."""
+    """Where a client wants to go on. If he has heard more, from another front end, than this one knows, it waits until it knows as much.
+
+    A front end without an engine waits as long as it has none: what is missing will come. One that follows an engine and still knows less has
+    another history than the client (its journal was replaced), who then gets a snapshot of it.
+    """
     if not request.HasField("after_seq"):
         return None
     after_seq = fields.event_number(request.after_seq, "after_seq")
-    if after_seq > feed.seq:
-        await feed.port.wait_for(after_seq, AHEAD_WAIT_S)
+    while after_seq > feed.seq and not await feed.port.wait_for(after_seq, AHEAD_WAIT_S):
+        if not feed.port.is_stale:
+            break
     return after_seq

@@ -236,12 +236,18 @@ class Locate(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class LocateReport(_message.Message):
-    __slots__ = ("object", "tiers")
+    __slots__ = ("object", "tiers", "homes", "hosts", "host")
     OBJECT_FIELD_NUMBER: _ClassVar[int]
     TIERS_FIELD_NUMBER: _ClassVar[int]
+    HOMES_FIELD_NUMBER: _ClassVar[int]
+    HOSTS_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
     object: ObjectInfo
     tiers: _containers.RepeatedScalarFieldContainer[Tier]
-    def __init__(self, object: _Optional[_Union[ObjectInfo, _Mapping]] = ..., tiers: _Optional[_Iterable[_Union[Tier, str]]] = ...) -> None: ...
+    homes: _containers.RepeatedScalarFieldContainer[int]
+    hosts: _containers.RepeatedScalarFieldContainer[str]
+    host: str
+    def __init__(self, object: _Optional[_Union[ObjectInfo, _Mapping]] = ..., tiers: _Optional[_Iterable[_Union[Tier, str]]] = ..., homes: _Optional[_Iterable[int]] = ..., hosts: _Optional[_Iterable[str]] = ..., host: _Optional[str] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("code", "message")

@@ -1,0 +1,228 @@
+"""``toucan watch`` and ``book``: what happens, as it happens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toucan.cli.command import account_option, command
+from toucan.cli.exits import Exit
+from toucan.cli.limits import DEPTH_DEFAULT, DEPTH_MAX
+from toucan.cli.parameters import SYMBOL, WATCH_WORDS
+
+if TYPE_CHECKING:
+    from toucan.cli.caller import Caller
+    from toucan.client import MarketData, OrderUpdate, Position, Watch
+
+__all__ = ["book_command", "update_line", "watch_command"]
+
+_KINDS = ("orders", "positions", "market", "events")
+
+
+@command("watch", short_help="Orders, positions, prices or everything, as it happens.")
+@click.argument("words", nargs=-1, type=WATCH_WORDS, metavar="[orders|positions|market SYMBOL...|events]")
+@account_option
+@click.option("--symbol", type=SYMBOL, metavar="SYMBOL", help="Only this symbol (orders, positions).")
+@click.option("--owner", metavar="USER", help="Only what this user has entered (orders).")
+@click.option("--all", "is_all", is_flag=True, help="Begin with orders that are over, too.")
+@click.option(
+    "--after",
+    "after_seq",
+    type=click.IntRange(min=0),
+    metavar="SEQ",
+    help="Go on after this event (orders, events).",
+)
+@click.option(
+    "--for", "for_s", type=click.FloatRange(min=0), metavar="SECONDS", help="End by itself after so long."
+)
+def watch_command(
+    caller: Caller,
+    words: tuple[str, ...],
+    account: str | None,
+    symbol: str | None,
+    owner: str | None,
+    is_all: bool,
+    after_seq: int | None,
+    for_s: float | None,
+) -> int:
+    """Print what happens to orders (the default), positions, prices, or (events) everything with denials, until Ctrl-C.
+
+    It goes on by itself when the connection was lost, without a gap or a repeat, and says so on standard error. With
+    --json: a line each: order updates, positions, market data or events; beside them {"type": "state",
+    "is_connected": …, "is_stale": …, "trouble": …} when the connection is lost or back, and {"type": "gap",
+    "until_seq": …} where the server no longer keeps all events.
+
+    Examples: toucan watch; toucan watch market AAPL MSFT; toucan watch events --after 0 --json
+    """
+    kind, symbols = _kind_of(words)
+    accounts, only = [account] if account else [], caller.symbols([symbol] if symbol else [])
+    client = caller.client
+    watch: Watch[Any, Any]
+    if kind == "orders":
+        watch = client.watch_orders(
+            accounts=accounts,
+            symbols=only,
+            owners=[owner] if owner else [],
+            is_open=not is_all,
+            after_seq=after_seq,
+            timeout_s=for_s,
+        )
+    elif kind == "positions":
+        watch = client.watch_positions(accounts=accounts, symbols=only, timeout_s=for_s)
+    elif kind == "market":
+        watch = client.watch_market_data(caller.symbols(symbols), timeout_s=for_s)
+    else:
+        watch = client.drop_copy(accounts=accounts, after_seq=after_seq, timeout_s=for_s)
+    return _print_all(caller, watch)
+
+
+def _kind_of(words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    kind, *rest = words or ("orders",)
+    if kind not in _KINDS:
+        raise click.UsageError(f"what is {kind!r}? It is one of: {', '.join(_KINDS)}")
+    if kind == "market" and not rest:
+        raise click.UsageError("say which prices: toucan watch market AAPL")
+    if kind != "market" and rest:
+        raise click.UsageError(f"nothing follows {kind!r}; --account and --symbol narrow it down")
+    return kind, tuple(rest)
+
+
+def _print_all(caller: Caller, watch: Watch[Any, Any]) -> int:
+    was_well = True
+
+    def print_state() -> None:
+        nonlocal was_well
+        is_well = watch.is_connected and not watch.is_stale
+        if caller.as_json or not (is_well and was_well):
+            _print_state(caller, watch)
+        was_well = is_well
+
+    watch.on_state = print_state
+    try:
+        with watch:
+            for item in watch:
+                _print_one(caller, item)
+    except KeyboardInterrupt:
+        pass  # the usual way to leave
+    return Exit.OK
+
+
+def _print_state(caller: Caller, watch: Watch[Any, Any]) -> None:
+    caller.give(
+        {
+            "type": "state",
+            "is_connected": watch.is_connected,
+            "is_stale": watch.is_stale,
+            "trouble": watch.trouble,
+        }
+    )
+    if caller.as_json:
+        return
+    if not watch.is_connected:
+        click.secho(f"not connected: {watch.trouble}; trying again", fg="red", err=True)
+    elif watch.is_stale:
+        click.secho("the server does not follow its engine: what follows may be old", fg="red", err=True)
+    else:
+        click.secho("connected", fg="green", err=True)
+
+
+def _print_one(caller: Caller, item: Any) -> None:
+    from toucan.cli import json_objects
+    from toucan.client import DropCopyGap, MarketData, OrderUpdate, Position
+
+    match item:
+        case OrderUpdate():
+            caller.say(update_line(item))
+            fields = json_objects.UPDATE
+        case Position():
+            caller.say(_position_line(item))
+            fields = json_objects.POSITION
+        case MarketData():
+            caller.say(_market_line(item))
+            fields = json_objects.MARKET
+        case DropCopyGap():
+            caller.say(
+                f"events before {item.until_seq} are no longer kept by the server; `toucan audit` has them"
+            )
+            caller.give({"type": "gap", "until_seq": item.until_seq})
+            return
+        case _:
+            caller.say(_event_line(item))
+            fields = json_objects.EVENT
+    if caller.as_json:
+        caller.give(fields.of(item))
+
+
+def update_line(update: OrderUpdate) -> str:
+    """ "14:05:01.123  order 12: buy 100 AAPL @ 189.50 for ACC1: filled …"."""
+    from toucan.cli.words import clock_time, fill_words, status_words, terms_words
+
+    order = update.order
+    line = f"{clock_time(update.at_ns)}  order {order.order_id}: {terms_words(order.terms)}: {status_words(order)}"
+    if update.fill is None or update.execution_type is None:
+        return line
+    kind = update.execution_type.name.lower().replace("_", " ")
+    return f"{line}; {kind}: {fill_words(order, update.fill)}"
+
+
+def _position_line(position: Position) -> str:
+    from toucan.client.exact import plain
+
+    who = f"{position.account} {position.trader}".strip()
+    line = f"{who} {position.symbol}: {plain(position.quantity)}"
+    if position.average_price is not None:
+        line += f" @ {position.average_price:f}"
+    line += f", realised {position.realised_profit:+f}"
+    if position.unrealised_profit is not None:
+        line += f", unrealised {position.unrealised_profit:+f}"
+    return f"{line} {position.currency}"
+
+
+def _market_line(data: MarketData) -> str:
+    from toucan.cli.words import clock_time
+    from toucan.client.exact import plain
+
+    def level(one: Any) -> str:
+        return "-" if one is None else f"{plain(one.quantity)} @ {one.price:f}"
+
+    line = f"{clock_time(data.at_ns)}  {data.symbol}  bid {level(data.bid)}  offer {level(data.ask)}  last {level(data.last)}"
+    return f"{line}  volume {plain(data.volume)}" + ("  HALTED" if data.is_halted else "")
+
+
+def _event_line(event: Any) -> str:
+    from toucan.cli.words import clock_time
+
+    about = [
+        event.account,
+        f"order {event.order_id}" if event.order_id else "",
+        event.user and f"by {event.user}",
+    ]
+    return f"{clock_time(event.at_ns)}  {event.seq}  {event.event}  {' '.join(filter(None, about))}".rstrip()
+
+
+@command("book", short_help="The order book of a symbol.")
+@click.argument("symbol", type=SYMBOL, metavar="SYMBOL")
+@click.option(
+    "--depth",
+    type=click.IntRange(1, DEPTH_MAX),
+    default=DEPTH_DEFAULT,
+    show_default=True,
+    help="Levels of each side.",
+)
+def book_command(caller: Caller, symbol: str, depth: int) -> int:
+    """Show the best bids and offers of SYMBOL and its last trade, once. With --json: market data."""
+    symbol = caller.instrument(symbol).symbol
+    client = caller.client
+    with client.watch_market_data([symbol], depth=depth, patience_s=client.timeout_s) as watch:
+        data = next(watch)
+    if caller.as_json:
+        from toucan.cli.json_objects import MARKET
+
+        caller.give(MARKET.of(data))
+        return Exit.OK
+    from toucan.cli.tables import book_table, print_table
+
+    print_table(book_table(data), caller.width(), f"nobody bids for or offers {symbol}")
+    caller.say(_market_line(data))
+    return Exit.OK
