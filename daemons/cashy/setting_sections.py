@@ -307,12 +307,21 @@ class S3Settings(_Section, frozen=True, kw_only=True):
             _S3,
         ),
     ] = None
-    anonymous: Annotated[bool, _about("Allow unsigned reads.", "--anonymous", _S3)] = False
+    anonymous: Annotated[
+        bool,
+        _about(
+            "Allow unsigned reads: of directories, and of what the store gives unsigned or, with rights here, of all that the daemon reads.",
+            "--anonymous",
+            _S3,
+        ),
+    ] = False
     rights: Annotated[
         Literal["store", "here"],
         _about(
-            "Who decides what the holder of a key may read: the credentials file and the S3 store behind, which is asked with "
-            "the key's credentials there, or the credentials file alone."
+            "Who decides what a caller may read: the credentials file and the S3 store behind, which is asked with the key's credentials "
+            "there (unsigned for unsigned callers), or the credentials file alone.",
+            "--rights",
+            _S3,
         ),
     ] = "store"
     rights_valid_s: Annotated[

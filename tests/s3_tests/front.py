@@ -71,13 +71,14 @@ class Front:
         if any(line.lower().startswith(b"expect:") for line in lines):
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             head = b"\r\n".join(line for line in lines if not line.lower().startswith(b"expect:"))
-        body = _read_body(source, head)
+        length = _length(head)
+        body = b"" if length is None else _read_body(source, head, length)
         is_read = method in _READS
         address = self._reading if is_read else self._writing
         if is_read and self._asks_twice:
             _ask(address, head + body, method.decode())
         connection.sendall(_ask(address, head + body, method.decode()))
-        return True
+        return length is not None
 
 
 def _address(url: str) -> tuple[str, int]:
@@ -97,9 +98,18 @@ def _read_head(source: _Source) -> bytes:
     return head
 
 
-def _read_body(source: _Source, head: bytes) -> bytes:
-    fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
-    if b"chunked" in fields.get(b"transfer-encoding", b""):
+def _fields(head: bytes) -> dict[bytes, bytes]:
+    return dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:] if b":" in line)
+
+
+def _length(head: bytes) -> int | None:
+    """Of the body; None if it is nonsense, which is not ours to answer: then nothing more is read."""
+    text = _fields(head).get(b"content-length", b"0").strip()
+    return int(text) if text.isdigit() else None
+
+
+def _read_body(source: _Source, head: bytes, length: int) -> bytes:
+    if b"chunked" in _fields(head).get(b"transfer-encoding", b""):
         body = b""
         while True:
             line = source.readline(65_536)
@@ -107,7 +117,7 @@ def _read_body(source: _Source, head: bytes) -> bytes:
             body += line + source.read(size_bytes) + source.readline()
             if not size_bytes:
                 return body
-    return source.read(int(fields.get(b"content-length", b"0")))
+    return source.read(length)
 
 
 def _ask(address: tuple[str, int], request: bytes, method: str) -> bytes:

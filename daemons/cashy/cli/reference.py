@@ -17,6 +17,7 @@ import click
 from cashy.cli import cashy_group
 from cashy.cli.options import default_text
 from cashy.metrics.page import metrics_page
+from cashy.s3.credentials import KEY_FIELDS
 from cashy.settings import SettingField, setting_fields
 
 __all__ = ["commands_page", "pages", "settings_page", "stale_pages"]
@@ -79,6 +80,32 @@ weight = 2.0
 ```
 """
 
+_CREDENTIALS = """\
+## The credentials file
+
+`s3.credentials` names a TOML file of the keys of S3 clients, one table for each, under the key's id. It holds secrets, so it
+must not be readable by everyone (mode 600 or 640), and it is read once, at the start.
+
+```toml
+[key.AKIDRESEARCH]
+secret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+buckets = ["research-*", "archive"]
+
+[key.AKIDWRITER]
+secret = "another secret"
+rights = "read-write"
+store_key = "AKIDATTHESTORE"
+store_secret = "its secret there"
+```
+"""
+
+_CREDENTIALS_NOTES = """
+A key must be allowed by its table here, and then, for buckets of an S3 store, by the store: whatever is not answered from
+memory is signed anew with the key's `store_key` and `store_secret` (left out: the same key and secret as here), and for what
+is answered from memory the store is asked with them whether the holder may read it (`s3.rights`, `s3.rights_valid_s`). A
+directory has no rights of its own, and is only read.
+"""
+
 _COMMANDS_INTRO = """\
 # Commands of cashy
 
@@ -99,7 +126,23 @@ def settings_page() -> str:
         parts.extend(_row(field) for field in fields)
         parts.append("")
     parts.append(_SETTINGS_LISTS)
+    parts.append(_credentials_section())
     return "\n".join(parts)
+
+
+def _credentials_section() -> str:
+    rows = [
+        f"| `{field.name}` | {field.type_text} | {field.default} | {field.help_text} |"
+        for field in KEY_FIELDS
+    ]
+    return "\n".join(
+        (
+            _CREDENTIALS,
+            "| key | type | default | what it says |\n|---|---|---|---|",
+            *rows,
+            _CREDENTIALS_NOTES,
+        )
+    )
 
 
 def _row(field: SettingField) -> str:

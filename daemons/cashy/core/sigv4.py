@@ -318,7 +318,7 @@ def _checked_query_claim(fields: Mapping[bytes, bytes], rest: bytes) -> Claim:
         raise _bad_query("the X-Amz-Credential is not KEY/YYYYMMDD/REGION/s3/aws4_request")
     if _TIMESTAMP.fullmatch(timestamp) is None:
         raise _bad_query("X-Amz-Date must be in the ISO8601 long format \"yyyyMMdd'T'HHmmss'Z'\"")
-    if _EXPIRES.fullmatch(expires) is None or not 1 <= int(expires) <= EXPIRES_MAX_S:
+    if _EXPIRES.fullmatch(expires) is None or int(expires) > EXPIRES_MAX_S:
         raise _bad_query(f"X-Amz-Expires must be a number of seconds from 1 to {EXPIRES_MAX_S} (a week)")
     if _HEX_SHA256.fullmatch(signature) is None:
         raise _bad_query("the X-Amz-Signature is not 64 lower-case hexadecimal digits")
@@ -350,7 +350,7 @@ def _check_time(claim: Claim, now_s: float) -> None:
     if claim.expires_s is None:
         if abs(now_s - signed_at_s) > CLOCK_SKEW_MAX_S:
             raise S3Error("RequestTimeTooSkewed", details=_times(claim, now_s))
-    elif now_s > signed_at_s + claim.expires_s:
+    elif not claim.expires_s or now_s > signed_at_s + claim.expires_s:  # 0 is well-formed, and over at once
         raise S3Error("AccessDenied", "Request has expired", _times(claim, now_s))
     elif now_s < signed_at_s - CLOCK_SKEW_MAX_S:
         raise S3Error("AccessDenied", "Request is not valid yet", _times(claim, now_s))

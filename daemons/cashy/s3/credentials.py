@@ -1,11 +1,8 @@
-"""Keys of S3 clients and what they may do, from a TOML file::
+"""Keys of S3 clients and what they may do, from a TOML file of one table for each (:data:`KEY_FIELDS`)::
 
     [key.AKIDEXAMPLE]
     secret = "…"
-    buckets = ["*"]        # shell patterns of bucket names
-    rights = "read"        # or "read-write"
-    store_key = "…"        # with which requests that are passed on to an S3 store are signed;
-    store_secret = "…"     # both left out: the same key and secret as here
+    rights = "read-write"
 
 The file is read once, at the start, and strictly: a misspelt ``bucket`` that is silently ignored would give a key other rights than its operator
 believes. It holds secrets in plain text (SigV4 needs them so), hence a file that everyone may read is refused. A key that
@@ -23,16 +20,44 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cashy.core.s3_forward import StoreKey
 from cashy.errors import ConfigError
 from cashy.s3.limits import CREDENTIALS_FILE_BYTES_MAX
 from hostkit.toml_lines import line_of
 
-__all__ = ["Credentials", "Key", "load_credentials"]
+__all__ = ["KEY_FIELDS", "Credentials", "Key", "KeyField", "load_credentials"]
 
-_KNOWN = ("secret", "buckets", "rights", "store_key", "store_secret")
+
+class KeyField(NamedTuple):
+    """What may stand in a key's table; from this its reference page is made."""
+
+    name: str
+    type_text: str
+    default: str
+    help_text: str
+
+
+#: All of them; whatever else stands there is an error.
+KEY_FIELDS = (
+    KeyField("secret", "text", "required", "What the key's holder signs with."),
+    KeyField("buckets", "list of shell patterns", '`["*"]`', "Buckets that the key is for."),
+    KeyField(
+        "rights",
+        '"read" or "read-write"',
+        "read",
+        "What it may do there, as far as the store allows it as well.",
+    ),
+    KeyField(
+        "store_key",
+        "text",
+        "the key itself",
+        "Key with which its holder's requests to an S3 store are signed; goes with store_secret.",
+    ),
+    KeyField("store_secret", "text", "secret", "Secret of store_key."),
+)
+_KNOWN = tuple(field.name for field in KEY_FIELDS)
 _RIGHTS = {"read": frozenset(("read",)), "read-write": frozenset(("read", "write"))}
 _KEY_ID = re.compile(r"[!-.0-~]{1,128}")  # visible ASCII but "/", which ends it in a signature's scope
 

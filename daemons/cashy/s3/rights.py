@@ -5,8 +5,8 @@ caller's credentials *there* counts, since policies of buckets and users are kno
 object, so a first read costs the longer of both and no more; whoever asks the same meanwhile waits for the same answer. A store that
 does not answer is no permission.
 
-Nothing is asked where the store has no say: objects of directories, stores that everybody may read (``anonymous``), callers without a key (the
-operator has let them in, for everything that the daemon can read), and ``rights = "here"``.
+Who has no key is nobody at the store as well, and asks unsigned: to let nobody in here says who may ask, not what. Nothing is asked where the
+store has no say: objects of directories, stores that the daemon itself reads unsigned (``anonymous``), and ``rights = "here"``.
 
 A write proves nothing about reading. A withdrawn right ends here at most ``rights_valid_s`` later; a refusal is remembered for a moment only, so that
 whoever is given the right need not wait, and a client that tries again and again does not reach the store each time.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rights"]
 
-_Case = tuple[str, str]  # the key's id, and the object's name
+_Case = tuple[str | None, str]  # the key's id (None: nobody's), and the object's name
 
 
 class Rights:
@@ -56,7 +56,7 @@ class Rights:
 
         ``path`` is the request's, path style, as sent. The task raises :class:`S3Error` (AccessDenied, NoSuchKey) or a CashyError.
         """
-        if not self._asks or key_id is None:
+        if not self._asks:
             return None
         case = key_id, name
         now = self._worker.loop.time()

@@ -91,13 +91,10 @@ def run(arguments: list[str], around: Surroundings | None = None) -> int:
 
 def _tell(error: Exception, around: Surroundings) -> int:
     """Errors of toucan's own; everything else is a bug and is raised."""
-    from toucan.cli.caller import Interrupted
     from toucan.cli.exits import advice, exit_of
     from toucan.client.errors import ToucanError
 
     caller = around.caller
-    if isinstance(error, Interrupted):
-        return _fail(str(error), _INTERRUPTED)
     if isinstance(error, OSError) and not isinstance(error, ToucanError):
         return _fail(str(error), _ERROR)
     if not isinstance(error, ToucanError):

@@ -15,20 +15,16 @@ from typing import TypeVar
 
 import click
 
-from toucan.cli.exits import NeedsConfirmation
+from toucan.cli.exits import Interrupted, NeedsConfirmation
 from toucan.cli.limits import CONNECT_TIMEOUT_S, SESSION_SLOTS, TIMEOUT_S, WAIT_S
 from toucan.client import Toucan, connect
 from toucan.client.errors import UnknownInstrument
 from toucan.client.instruments import Instrument
 from toucan.client.limits import DEFAULT_PORT, SESSION_NAME_MAX
 
-__all__ = ["Caller", "ConnectionOptions", "Interrupted"]
+__all__ = ["Caller", "ConnectionOptions"]
 
 _Answer = TypeVar("_Answer")
-
-
-class Interrupted(Exception):
-    """Ctrl-C while a request that changes something was under way; the message says what that means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,10 +158,7 @@ class Caller:
             key = self.client.last_key
             if key is None or key == before:
                 raise  # nothing was sent yet
-            raise Interrupted(
-                f"interrupted while a request was under way: it may have been carried out. `toucan orders` shows what is there; "
-                f"the same command with --again {key} asks for the answer"
-            ) from None
+            raise Interrupted(key) from None
 
     # --- output ---
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from toucan.cli.caller import Caller, ConnectionOptions
 
 __all__ = [
+    "CONNECTION_NAMES",
     "CONTEXT_SETTINGS",
     "Command",
     "Surroundings",
@@ -41,7 +42,8 @@ _CONNECTION = (
     click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.01), metavar="SECONDS",
                  help="How long a request may take, resends included. [default: 10]"),
 )  # fmt: skip
-_NAMES = ("server", "token_file", "tls", "tls_ca", "tls_certificate", "tls_key", "timeout_s")
+#: Their names as parameters.
+CONNECTION_NAMES = ("server", "token_file", "tls", "tls_ca", "tls_certificate", "tls_key", "timeout_s")
 
 account_option = click.option("--account", type=ACCOUNT, metavar="ACCOUNT", help="Only this account.")
 new_account_option = click.option(
@@ -70,7 +72,7 @@ class Command(click.Command):
         for parameter in self.get_params(context):
             record = parameter.get_help_record(context)
             if record is not None:
-                (shared if parameter.name in _NAMES else own).append(record)
+                (shared if parameter.name in CONNECTION_NAMES else own).append(record)
         for title, records in (("Options", own), ("Connection", shared)):
             if records:
                 with formatter.section(title):
@@ -107,7 +109,7 @@ def taken_options(parameters: dict[str, Any]) -> ConnectionOptions:
     """Takes the connection's options out of a command's parameters."""
     from toucan.cli.caller import ConnectionOptions
 
-    return ConnectionOptions(**{name: parameters.pop(name) for name in _NAMES})
+    return ConnectionOptions(**{name: parameters.pop(name) for name in CONNECTION_NAMES})
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., int | None]], click.Command]:

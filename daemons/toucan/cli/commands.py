@@ -43,6 +43,7 @@ COMMANDS: tuple[CommandLine, ...] = (
     CommandLine("kill", "toucan.cli.risk:kill_command", _RISK, "Stop trading below a node of the risk tree."),
     CommandLine("enable", "toucan.cli.risk:enable_command", _RISK, "Let trading go on below a node."),
     CommandLine("adjust", "toucan.cli.positions:adjust_command", _RISK, "Add to a position: a transfer, an opening balance."),
+    CommandLine("audit", "toucan.audit:audit_group", _RISK, "Search and verify the engine's journal."),
     CommandLine("dev", "toucan.dev:main", _PROCESSES, "Engine, server and embedded exchange in the foreground."),
     CommandLine("server", "toucan.server.__main__:main", _PROCESSES, "A front end: gRPC for clients."),
     CommandLine("engine", "toucan.engine.__main__:main", _PROCESSES, "The order-entry engine."),

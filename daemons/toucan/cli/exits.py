@@ -14,8 +14,9 @@ from toucan.client.errors import (
     ToucanError,
     Unauthenticated,
 )
+from toucan.client.values import RequestKey
 
-__all__ = ["EXIT_MEANINGS", "Exit", "NeedsConfirmation", "advice", "exit_of", "kind_of"]
+__all__ = ["EXIT_MEANINGS", "Exit", "Interrupted", "NeedsConfirmation", "advice", "exit_of", "kind_of"]
 
 
 class Exit(enum.IntEnum):
@@ -56,7 +57,18 @@ class NeedsConfirmation(ToucanError):
     code = "NEEDS_CONFIRMATION"
 
 
+class Interrupted(ToucanError):
+    """Ctrl-C while a request that changes something was under way; ``key`` is that under which it was sent."""
+
+    code = "INTERRUPTED"
+
+    def __init__(self, key: RequestKey) -> None:
+        super().__init__("interrupted while a request was under way: it may have been carried out")
+        self.key = key
+
+
 _EXITS: tuple[tuple[type[ToucanError], Exit], ...] = (
+    (Interrupted, Exit.INTERRUPTED),
     (NeedsConfirmation, Exit.NEEDS_CONFIRMATION),
     (InvalidRequest, Exit.USAGE),
     (Denied, Exit.DENIED),
@@ -89,7 +101,7 @@ def advice(error: ToucanError, server: str) -> str:
             return "it was not carried out and never will be; give the command again without --again if it is still wanted"
         case Refused():
             return f"refused: {error.message} ({error.code})"
-        case OutcomeUnknown():
+        case OutcomeUnknown() | Interrupted():
             return f"{error.message}. `toucan orders` shows what is there; the same command with --again {error.key} asks for the answer"
         case ServerUnavailable():
             return f"{error.message}. Is `toucan server` running there? --server or $TOUCAN_SERVER names another address ({server})"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from toucan.cli.exits import kind_of
+from toucan.cli.exits import Interrupted, kind_of
 from toucan.cli.words import iso_time
 from toucan.client.errors import Denied, OutcomeUnknown, ToucanError
 from toucan.client.exact import plain
@@ -300,7 +300,7 @@ IDENTITY = Fields(
 
 
 def _key_of(error: ToucanError) -> str | None:
-    return str(error.key) if isinstance(error, OutcomeUnknown) else None
+    return str(error.key) if isinstance(error, OutcomeUnknown | Interrupted) else None
 
 
 ERROR = Fields(

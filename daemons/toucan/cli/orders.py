@@ -401,6 +401,7 @@ def replace_command(
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
+    metavar="N",
     default=ORDERS_SHOWN,
     show_default=True,
     help="No more than so many, the newest.",

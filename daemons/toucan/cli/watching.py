@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,6 +37,7 @@ _KINDS = ("orders", "positions", "market", "events")
 @click.option(
     "--for", "for_s", type=click.FloatRange(min=0), metavar="SECONDS", help="End by itself after so long."
 )
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End by itself after so many.")
 def watch_command(
     caller: Caller,
     words: tuple[str, ...],
@@ -45,6 +47,7 @@ def watch_command(
     is_all: bool,
     after_seq: int | None,
     for_s: float | None,
+    count: int | None,
 ) -> int:
     """Print what happens to orders (the default), positions, prices, or (events) everything with denials, until Ctrl-C.
 
@@ -74,7 +77,7 @@ def watch_command(
         watch = client.watch_market_data(caller.symbols(symbols), timeout_s=for_s)
     else:
         watch = client.drop_copy(accounts=accounts, after_seq=after_seq, timeout_s=for_s)
-    return _print_all(caller, watch)
+    return _print_all(caller, watch, count)
 
 
 def _kind_of(words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -88,7 +91,7 @@ def _kind_of(words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     return kind, tuple(rest)
 
 
-def _print_all(caller: Caller, watch: Watch[Any, Any]) -> int:
+def _print_all(caller: Caller, watch: Watch[Any, Any], count: int | None) -> int:
     was_well = True
 
     def print_state() -> None:
@@ -101,7 +104,7 @@ def _print_all(caller: Caller, watch: Watch[Any, Any]) -> int:
     watch.on_state = print_state
     try:
         with watch:
-            for item in watch:
+            for item in itertools.islice(watch, count):
                 _print_one(caller, item)
     except KeyboardInterrupt:
         pass  # the usual way to leave
@@ -206,6 +209,7 @@ def _event_line(event: Any) -> str:
 @click.option(
     "--depth",
     type=click.IntRange(1, DEPTH_MAX),
+    metavar="N",
     default=DEPTH_DEFAULT,
     show_default=True,
     help="Levels of each side.",

@@ -99,6 +99,7 @@ _EXECUTIONS = (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 #: Reports that would change something once more if they were taken in twice.
 _ONCE = (
     *_EXECUTIONS,
+    ExecType.NEW,
     ExecType.REPLACED,
     ExecType.RESTATED,
     ExecType.DONE_FOR_DAY,

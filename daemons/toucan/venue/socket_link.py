@@ -6,7 +6,6 @@ thread's own, so there is one lock, for that buffer.
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import selectors
@@ -94,21 +93,18 @@ class SocketVenueLink:
     def stop(self) -> None:
         """See :class:`~toucan.venue.link.VenueLink`. May be called more than once, and not from ``deliver``."""
         self._is_stopped = True
-        if self._doorbell < 0:
-            return
         self._ring()
         if self._thread is not None:
             self._thread.join()
-        os.close(self._doorbell)
-        self._doorbell = -1
+        with self._lock:
+            if self._doorbell >= 0:
+                os.close(self._doorbell)
+                self._doorbell = -1
 
     def _ring(self) -> None:
-        try:
-            os.eventfd_write(self._doorbell, 1)
-        except OSError as error:
-            # Nobody listens any more, or the doorbell has rung 2^64 times.
-            if error.errno not in (errno.EBADF, errno.EAGAIN):
-                raise
+        with self._lock:  # or the number could be another file's already
+            if self._doorbell >= 0:
+                os.eventfd_write(self._doorbell, 1)
 
     # ------------------------------------------------------------ the thread
 
@@ -119,7 +115,9 @@ class SocketVenueLink:
             while not self._is_stopped:
                 began = time.monotonic()
                 reason = self._connection(selector)
-                failures = 0 if time.monotonic() - began > STABLE_S else failures + 1
+                was_stable = time.monotonic() - began > STABLE_S
+                # Who wants a connection anew gets it soon, however often he wants one.
+                failures = 0 if was_stable else 1 if self._is_dropped else failures + 1
                 self._tell_lost(selector, reason)
                 self._pause(selector, failures)
 

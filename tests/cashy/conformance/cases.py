@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.cashy.conformance import cases_access, cases_forms, cases_lists, cases_multipart, cases_reads, cases_writes
+from tests.cashy.conformance import (
+    cases_access,
+    cases_forms,
+    cases_lists,
+    cases_multipart,
+    cases_reads,
+    cases_writes,
+)
 from tests.cashy.conformance.case import Case
 
 __all__ = ["CASES"]

@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from tests.cashy.conformance.case import API, Call, Case, Credentials, Form, get, post, put, xml_has, xml_texts
+from tests.cashy.conformance.case import (
+    API,
+    Call,
+    Case,
+    Credentials,
+    Form,
+    get,
+    post,
+    put,
+    xml_has,
+)
 
 __all__ = ["CASES"]
 
@@ -38,11 +48,11 @@ def _uploads() -> Iterator[Case]:
     over_and_over = (_form().gives(204), _changed, put(OLD), _kept, _form().gives(204), _changed)
     yield Case("post/over-and-over", _POST, over_and_over, (_old(),))
     yield Case("post/zero-bytes", _POST, (_form(b"").gives(204), get().gives(200, body=b"")), (_old(),))
-    yield Case("post/several-blocks", _POST, (_form(_LARGE).gives(204), get().gives(200, body=_LARGE)), (_old(),))
-    created = _form(fields={"success_action_status": "201"}).gives(
-        201, checks=(xml_texts("Bucket", "{bucket}"), xml_has("Key"), xml_has("ETag"), xml_has("Location"))
+    yield Case(
+        "post/several-blocks", _POST, (_form(_LARGE).gives(204), get().gives(200, body=_LARGE)), (_old(),)
     )
-    created = replace(created, expected=replace(created.expected, checks=created.expected.checks[1:]))
+    described = (xml_has("Bucket"), xml_has("Key"), xml_has("ETag"), xml_has("Location"))
+    created = _form(fields={"success_action_status": "201"}).gives(201, checks=described)
     yield Case("post/status-201-describes", _FORMS + " success_action_status", (created, _changed), (_old(),))
     ok = _form(fields={"success_action_status": "200"}).gives(200)
     yield Case("post/status-200", _FORMS + " success_action_status", (ok, _changed), (_old(),))
@@ -50,16 +60,19 @@ def _uploads() -> Iterator[Case]:
     yield Case("post/status-that-is-none", _FORMS + " success_action_status", (odd, _changed), (_old(),))
     moved = _form(fields={"success_action_redirect": "http://localhost/done"}).gives(303)
     yield Case("post/redirect", _FORMS + " success_action_redirect", (moved, _changed), (_old(),))
-    named = _form(fields={"key": "{key}/${filename}"}, conditions=(["starts-with", "$key", "{key}"],))
+    named = _form(fields={"key": "{key}/${filename}"}, conditions=(["starts-with", "$key", ""],))
     at_name = get("/{bucket}/{key}/file%20name").gives(200, body=NEW)
-    named = replace(named, form=replace(named.form, conditions=(["starts-with", "$key", ""],)))
     yield Case("post/named-by-the-file", _FORMS + " ${filename}", (named.gives(204), at_name))
-    described = _form(fields={"Content-Type": "text/x", "Cache-Control": "max-age=5", "x-amz-meta-a": "b"}).gives(204)
+    typed = _form(fields={"Content-Type": "text/x", "Cache-Control": "max-age=5", "x-amz-meta-a": "b"}).gives(
+        204
+    )
     shown = get().gives(
         200, body=NEW, headers={"Content-Type": "text/x", "Cache-Control": "max-age=5", "x-amz-meta-a": "b"}
     )
-    yield Case("post/describes", _FORMS, (described, shown), (_old(),))
-    prefix = _form(fields={"Content-Type": "image/x"}, conditions=(["starts-with", "$Content-Type", "image/"],))
+    yield Case("post/describes", _FORMS, (typed, shown), (_old(),))
+    prefix = _form(
+        fields={"Content-Type": "image/x"}, conditions=(["starts-with", "$Content-Type", "image/"],)
+    )
     yield Case("post/starts-with", _POLICY, (prefix.gives(204), _changed), (_old(),))
     sized = _form(conditions=(["content-length-range", len(NEW), len(NEW)],)).gives(204)
     yield Case("post/exactly-so-long", _POLICY + " content-length-range", (sized, _changed), (_old(),))
@@ -89,7 +102,10 @@ _REFUSED: tuple[tuple[str, str, Call, int | tuple[int, ...], str | tuple[str, ..
     ("no-policy-document", _ERRORS + " InvalidPolicyDocument", _form(policy="what"), 400, "InvalidPolicyDocument"),
     ("policy-without-expiration", _POLICY, _form(policy='{"conditions": []}'), 400, "InvalidPolicyDocument"),
     ("policy-without-conditions", _POLICY, _form(policy='{"expiration": "2099-01-01T00:00:00Z"}'), 400, "InvalidPolicyDocument"),
-    ("signed-by-version-2", _FORMS + " x-amz-algorithm", _form(policy="", changed={"AWSAccessKeyId": "A", "signature": "s", "policy": "e30="}), (400, 403), ""),
+    (
+        "signed-by-version-2", _FORMS + " x-amz-algorithm",
+        _form(policy="", changed={"AWSAccessKeyId": "A", "signature": "s", "policy": "e30="}), (400, 403), "",
+    ),
 )  # fmt: skip
 
 
@@ -99,7 +115,9 @@ def _refusals() -> Iterator[Case]:
     cut = _form().gives(400, "MalformedPOSTRequest")
     cut = replace(cut, rewrite_body=lambda body: body[: body.rindex(b"\r\n--")])
     yield Case("post/cut-off", _ERRORS + " MalformedPOSTRequest", (cut, _kept), (_old(),), by_cashy=True)
-    other = post(NEW, "/{bucket}", {"signature": "header"}, Content_Type="text/plain").gives(412, "PreconditionFailed")
+    other = post(NEW, "/{bucket}", {"signature": "header"}, Content_Type="text/plain").gives(
+        412, "PreconditionFailed"
+    )
     yield Case("post/other-content-type", _ERRORS + " PreconditionFailed", (other,), by_cashy=True)
 
 

@@ -110,6 +110,16 @@ _MOTO = {
         put/sha256-too-short put/two-checksums put/trailer-missing delete/many-md5-of-something-else
         multipart/part-md5-of-something-else multipart/part-crc32-of-something-else
     """,
+    "it does not look at a form's policy and signature, and needs its fields": """
+        post/expired post/unknown-key post/wrong-secret post/key-changed post/other-start
+        post/field-left-out post/field-added post/other-bucket post/too-long post/too-short
+        post/without-key post/without-file post/without-signature post/without-policy
+        post/no-policy-document post/policy-without-expiration post/policy-without-conditions
+        post/signed-by-version-2 post/cut-off post/other-content-type
+    """,
+    "its answer to a form is of its own form, and with any status that it is told": """
+        post/status-201-describes post/status-that-is-none
+    """,
     "it takes any directive": """
         copy/unknown-directive
     """,
@@ -246,6 +256,16 @@ _SEAWEEDFS = {
     "a wrong signature of a chunk is a server error, and that of a trailer is not looked at": """
         put/chunks-byte-changed put/chunks-signature-changed put/chunks-last-signature-changed
         put/trailer-signature-changed
+    """,
+    "its answer to a form does not say where the object is": """
+        post/status-201-describes
+    """,
+    "it takes forms without a file, and with fields that its policy does not name": """
+        post/without-file post/field-added
+    """,
+    "its own codes for forms and policies that are incomplete or of the wrong form": """
+        post/without-key post/without-signature post/without-policy post/no-policy-document
+        post/policy-without-expiration post/policy-without-conditions post/other-content-type
     """,
     "a condition on nothing is a failed one": """
         put/if-match-nothing

@@ -187,17 +187,38 @@ def test_keys_are_asked_about_as_they_are(begin: Begin, policy: Policy, session:
     assert policy.asked == [(KEY.key_id, "HEAD /data-1/a%20b/%C3%BC%2B%252F")]
 
 
+UNSIGNED = b"GET /data-1/k HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+
+
+def test_who_has_no_key_is_nobody_at_the_store_too(begin: Begin, policy: Policy) -> None:
+    running = begin(anonymous=True)
+    for _ in range(3):
+        assert running.exchange(UNSIGNED).endswith(BODY)
+    assert policy.asked == [("nobody", "HEAD /data-1/k")]
+    assert get(running, KEY) == BODY
+    assert [signer for signer, _ in policy.asked] == ["nobody", KEY.key_id], "nobody's right is nobody else's"
+
+
+def test_nobody_gets_what_the_store_gives_to_keys_only(begin: Begin, policy: Policy) -> None:
+    running = begin(anonymous=True)
+    policy.status["nobody"] = 403
+    assert get(running, KEY) == BODY
+    for _ in range(2):
+        assert b"<Code>AccessDenied</Code>" in running.exchange(UNSIGNED)
+    assert [signer for signer, _ in policy.asked].count("nobody") == 1, "a refusal is remembered, too"
+
+
+def test_what_the_daemon_reads_may_be_made_public(begin: Begin, policy: Policy) -> None:
+    running = begin(anonymous=True, rights="here")
+    policy.status["nobody"] = 403
+    assert running.exchange(UNSIGNED).endswith(BODY)
+    assert not policy.asked
+
+
 def test_nobody_is_asked_where_the_table_decides_alone(begin: Begin, policy: Policy) -> None:
     running = begin(rights="here")
     policy.status[KEY.key_id] = 403
     assert get(running, KEY) == BODY
-    assert not policy.asked
-
-
-def test_nor_about_callers_without_a_key(begin: Begin, policy: Policy) -> None:
-    running = begin(anonymous=True)
-    answer = running.exchange(b"GET /data-1/k HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-    assert answer.endswith(BODY)
     assert not policy.asked
 
 

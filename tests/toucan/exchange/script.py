@@ -209,12 +209,11 @@ class Script:
 def check_report(report: Report, last_seq: int, exec_ids: set[str]) -> int:
     """What holds for every report: numbers without gaps, unique ids, and quantities that add up. Gives its number."""
     assert report.venue_seq == last_seq + 1
-    assert report.ord_status is not None
     if report.exec_id:
         assert report.exec_id not in exec_ids
         exec_ids.add(report.exec_id)
-    if report.cum_quantity is None or report.quantity is None:
-        return report.venue_seq
+    if report.ord_status is None or report.cum_quantity is None or report.quantity is None:
+        return report.venue_seq  # not said
     assert report.leaves_quantity is not None
     total = report.cum_quantity + report.leaves_quantity
     if report.ord_status in (OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED, OrdStatus.FILLED):

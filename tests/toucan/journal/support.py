@@ -20,6 +20,7 @@ __all__ = [
     "SEGMENT_BYTES",
     "FailingDisk",
     "PowerCutDisk",
+    "QuickDisk",
     "batch_of",
     "check",
     "check_journal",
@@ -122,7 +123,17 @@ def flip(path: Path, offset: int, bit: int = 0) -> None:
         file.write(bytes([byte ^ 1 << bit]))
 
 
-class FailingDisk(Disk):
+class QuickDisk(Disk):
+    """A disk that does not wait: for tests in which nothing but this process comes to an end, thousands of times."""
+
+    def sync(self, fd: int) -> None:
+        os.fstat(fd)
+
+    def sync_folder(self, folder: Path) -> None:
+        os.stat(folder)
+
+
+class FailingDisk(QuickDisk):
     """A disk some of whose calls fail: ``plan`` is asked before each, with the call's name, and returns an errno or 0.
 
     Failing writes put half of their bytes onto the disk first; failing syncs lose what was not synced, as a page cache does, if ``is_lossy`` says so.
@@ -185,7 +196,7 @@ class FailingDisk(Disk):
         super().sync_folder(folder)
 
 
-class PowerCutDisk(Disk):
+class PowerCutDisk(QuickDisk):
     """A disk that loses power on command: of what was written since the last sync of a file, any sectors may be there and any may not."""
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.toucan.journal.support import (
     JOURNAL_ID,
     SEGMENT_BYTES,
     FailingDisk,
+    QuickDisk,
     check,
     check_journal,
     fill,
@@ -65,7 +67,9 @@ class Made:
 
     def open(self, *, accept_loss: bool = False) -> int:
         """Opens it, goes on, and returns the last event that there was."""
-        with open_journal(self.folder, witness_path=self.witness, accept_loss=accept_loss) as journal:
+        with open_journal(
+            self.folder, witness_path=self.witness, accept_loss=accept_loss, disk=QuickDisk()
+        ) as journal:
             found = journal.committed_seq
             fill(journal, 3)
         return found
@@ -76,6 +80,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     made = Made(tmp_path_factory.mktemp("made"))
     assert len(segments_of(made.folder)) == 3
     return made
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder without a disk: for files that are cut and written anew a thousand times."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        yield Path(name)
 
 
 @pytest.fixture
@@ -104,7 +115,7 @@ def test_any_wrong_bit_is_found_and_no_wrong_payload_comes_out(made: Made, data:
     number = data.draw(st.integers(0, len(paths) - 1))
     offset = data.draw(st.integers(0, SEGMENT_BYTES - 1))
     bit = data.draw(st.integers(0, 7))
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         copy = made.copy(Path(name))
         flip(copy.folder / paths[number].name, offset, bit)
         report = verify(copy.folder, copy.witness)
@@ -128,7 +139,7 @@ def test_any_wrong_bit_is_found_and_no_wrong_payload_comes_out(made: Made, data:
 
 def mended(copy: Made, lost: int) -> None:
     """It can always be made usable, with what is lost noted and nothing else gone."""
-    losses = repair(copy.folder, at_ns=AT_NS, witness_path=copy.witness)
+    losses = repair(copy.folder, at_ns=AT_NS, witness_path=copy.witness, disk=QuickDisk())
     found = copy.open(accept_loss=True)
     assert found == copy.last_seq, "numbers of lost events are not used again"
     report = verify(copy.folder, copy.witness)
@@ -340,12 +351,12 @@ def test_stray_bytes_in_the_rest_of_an_old_segment_are_found(copy: Made) -> None
 # ---------------------------------------------------------------- a torn tail
 
 
-def test_commit_cut_off_at_every_byte_is_cut_and_kept_aside(tmp_path: Path) -> None:
+def test_commit_cut_off_at_every_byte_is_cut_and_kept_aside(memory: Path) -> None:
     """A process that was killed, or lost its power, while it wrote the last batch; the witness has not seen that one."""
-    made = Made(tmp_path, commits=2)
+    made = Made(memory, commits=2)
     (path,) = segments_of(made.folder)
     before, witness = path.read_bytes(), made.witness.read_bytes()
-    with open_journal(made.folder, witness_path=made.witness) as journal:
+    with open_journal(made.folder, witness_path=made.witness, disk=QuickDisk()) as journal:
         last_seq = fill(journal, 1)
     after = path.read_bytes()
     begin = made.places[-1][1].end_offset
@@ -355,9 +366,10 @@ def test_commit_cut_off_at_every_byte_is_cut_and_kept_aside(tmp_path: Path) -> N
     for cut in range(begin, end + 1):
         path.write_bytes(after[:cut] + before[cut:])
         made.witness.write_bytes(witness)
+        shutil.rmtree(quarantine_folder(made.folder), ignore_errors=True)
         whole = max(offset for offset in ends if offset <= cut)
         torn = after[whole:cut].rstrip(b"\0")
-        with open_journal(made.folder, witness_path=made.witness) as journal:
+        with open_journal(made.folder, witness_path=made.witness, disk=QuickDisk()) as journal:
             is_only_padding_missing = not any(after[cut : min(o for o in ends if o >= cut)])
             assert journal.committed_seq == ends[whole] or is_only_padding_missing
             if journal.committed_seq != ends[whole]:
@@ -365,8 +377,8 @@ def test_commit_cut_off_at_every_byte_is_cut_and_kept_aside(tmp_path: Path) -> N
             assert path.read_bytes() == after[:whole] + before[whole:]
             if torn:
                 assert f"cut from byte {whole} on, behind event {ends[whole]}" in journal.notes[0]
-                kept = [aside.read_bytes() for aside in quarantine_folder(made.folder).iterdir()]
-                assert torn in kept
+                (kept,) = quarantine_folder(made.folder).iterdir()
+                assert kept.read_bytes() == torn
             else:
                 assert journal.notes == []
     assert made.open() == last_seq
@@ -398,8 +410,8 @@ def test_whole_records_behind_a_torn_one_do_not_come_back(tmp_path: Path) -> Non
 # ---------------------------------------------------------------- a cut file
 
 
-def test_cut_at_every_length_is_noticed_with_a_witness(tmp_path: Path) -> None:
-    made = Made(tmp_path, commits=3)
+def test_cut_at_every_length_is_noticed_with_a_witness(memory: Path) -> None:
+    made = Made(memory, commits=3)
     (path,) = segments_of(made.folder)
     good = path.read_bytes()
     end = made.places[-1][1].end_offset
@@ -410,7 +422,7 @@ def test_cut_at_every_length_is_noticed_with_a_witness(tmp_path: Path) -> None:
             with pytest.raises(JournalDamaged, match="header is destroyed"):
                 made.open()
         elif last == made.last_seq:
-            with open_journal(made.folder, witness_path=made.witness) as journal:
+            with open_journal(made.folder, witness_path=made.witness, disk=QuickDisk()) as journal:
                 assert journal.committed_seq == made.last_seq
                 assert "shorter than it was made" in journal.notes[0]
             assert path.read_bytes() == good

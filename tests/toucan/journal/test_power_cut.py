@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.toucan.journal.support import PowerCutDisk, check_journal, open_journal, stage
+from tests.toucan.journal.support import PowerCutDisk, QuickDisk, check_journal, open_journal, stage
 
 from toucan.journal.verify import verify
 
@@ -94,7 +94,9 @@ def test_acknowledged_events_outlive_power_cuts(seed: int, lost_percent: int) ->
         acknowledged = 0
         for _ in range(6):
             acknowledged = max(acknowledged, one_life(folder, witness_path, choose, lost_percent))
-            with open_journal(folder, witness_path=witness_path, segment_bytes=4096) as journal:
+            with open_journal(
+                folder, witness_path=witness_path, segment_bytes=4096, disk=QuickDisk()
+            ) as journal:
                 assert journal.committed_seq >= acknowledged
                 acknowledged = journal.committed_seq
             check_journal(folder, acknowledged)
