@@ -52,6 +52,8 @@ format: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m cashy.cli.reference docs
+	$(BIN)/python -m toucan.cli.reference docs
+	$(BIN)/python -m toucan.reference docs
 
 $(VENV)/.set-up-bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench

@@ -1,4 +1,4 @@
-"""Writes the reference pages ``docs/toucan-order-states.md`` and ``docs/toucan-codes.md`` from the tables and enums themselves.
+"""Writes the reference pages ``docs/toucan-order-states.md``, ``toucan-codes.md`` and ``toucan-settings.md`` from what they describe.
 
 ``python -m toucan.reference DOCS_FOLDER`` writes them; with ``--check`` it only says whether they are fresh, by its exit code. A test runs the
 check, so no state, transition or code is undocumented: what a code means is the comment (``#:``) above its member.
@@ -17,6 +17,7 @@ from toucan.core.life_cycle import diagram
 from toucan.core.order import PRECEDENCE
 from toucan.core.outcomes import Anomaly, Refusal
 from toucan.core.risk_checks import DenialCode
+from toucan.reference_settings import settings_page
 
 __all__ = ["codes_page", "meanings", "order_states_page", "pages", "stale_pages"]
 
@@ -102,7 +103,11 @@ def _markdown(text: str) -> str:
 
 def pages() -> dict[str, str]:
     """All generated pages: file name and text."""
-    return {"toucan-order-states.md": order_states_page(), "toucan-codes.md": codes_page()}
+    return {
+        "toucan-order-states.md": order_states_page(),
+        "toucan-codes.md": codes_page(),
+        "toucan-settings.md": f"{_GENERATED}\n{settings_page()}",
+    }
 
 
 def stale_pages(folder: Path) -> list[str]:

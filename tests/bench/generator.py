@@ -12,7 +12,15 @@ from typing import Any
 
 from .machine import LOAD_CORE, SERVER_CORE, stopped_in_the_end
 
-__all__ = ["CONNECTIONS", "Generator", "GeneratorFailed", "ceiling_requests_per_s", "generator"]
+__all__ = [
+    "CONNECTIONS",
+    "Commanded",
+    "Generator",
+    "GeneratorFailed",
+    "ceiling_requests_per_s",
+    "commanded_process",
+    "generator",
+]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: Keep-alive connections of the load.
@@ -47,8 +55,8 @@ class GeneratorFailed(Exception):
     """A server did not give what was asked of it: the row has no figure."""
 
 
-class Generator:
-    """A load generator process aimed at one server."""
+class Commanded:
+    """A process that takes commands as JSON lines and answers each with one."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -64,6 +72,10 @@ class Generator:
         if "error" in answer:
             raise GeneratorFailed(answer["error"])
         return answer
+
+
+class Generator(Commanded):
+    """A load generator process aimed at one server."""
 
     def aim(self, host: str, port: int, bucket: str, access_key: str = "", secret: str = "") -> None:
         """Where requests go; without a key they are unsigned."""
@@ -92,15 +104,22 @@ class Generator:
 
 
 @contextmanager
-def generator() -> Iterator[Generator]:
-    """A load generator on the load's core."""
+def commanded_process(module: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A module of this package as a process on the load's core, for a :class:`Commanded`."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.load", str(LOAD_CORE)],
+        [sys.executable, "-m", f"tests.bench.{module}", str(LOAD_CORE)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=REPOSITORY,
     )
     with stopped_in_the_end(process):
+        yield process
+
+
+@contextmanager
+def generator() -> Iterator[Generator]:
+    """A load generator on the load's core."""
+    with commanded_process("load") as process:
         yield Generator(process)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "cpu_seconds",
     "end_descendants",
     "free_ports",
+    "move_to_core",
     "pinned",
     "private_bytes",
     "process_tree",
@@ -48,6 +49,12 @@ def pinned(core: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def move_to_core(pid: int, core: int) -> None:
+    """Another process with all its threads, and what it starts from now on, to one core."""
+    for task in _listed(f"/proc/{pid}/task"):
+        os.sched_setaffinity(int(task), {core})
 
 
 def program(name: str, package: str) -> str:

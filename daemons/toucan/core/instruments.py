@@ -31,11 +31,15 @@ class NotOnGrid(ValueError):
 class Session(msgspec.Struct, frozen=True):
     """The trading day of an instrument, in its own time zone; ``open`` = ``close`` means around the clock, the day ending at that time."""
 
+    #: Time zone by its IANA name.
     zone: str = "UTC"
+    #: Local time at which it opens.
     open: datetime.time = datetime.time(0, 0)
+    #: Local time at which it closes; DAY orders end then.
     close: datetime.time = datetime.time(0, 0)
     #: 0 is Monday.
     weekdays: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+    #: Days without a session.
     holidays: tuple[datetime.date, ...] = ()
 
     def ends_after_ns(self, now_ns: int) -> int:
@@ -82,16 +86,25 @@ def _instant_ns(date: datetime.date, time: datetime.time, zone: ZoneInfo) -> int
 class Instrument(msgspec.Struct, frozen=True):
     """One line of the table; ``tick`` and ``lot`` are integers in the units of prices and quantities."""
 
+    #: What people type; unique.
     symbol: str
+    #: ISO 4217, or a cryptocurrency's usual code.
     currency: str
+    #: Where orders for it go.
     venue: str
+    #: Decimals of a price: it is an integer in units of 10^-price_decimals.
     price_decimals: int = 2
+    #: Decimals of a quantity.
     quantity_decimals: int = 0
+    #: Prices are multiples of it; in units of prices.
     tick: int = 1
+    #: Quantities are multiples of it; in units of quantities.
     lot: int = 1
     #: What one unit of quantity at price 1 is worth in the currency: 1 for shares, the contract size of a future.
     multiplier: int = 1
+    #: When it is traded.
     session: Session = Session()
+    #: For people.
     description: str = ""
 
     def price_of(self, text: str | Decimal) -> int:

@@ -198,7 +198,11 @@ class ExchangeServer:
         """What the recording has left in the book goes, and it begins again."""
         assert self.flow is not None
         self.deliver(self.flow.end(self.now_ns()))
-        self._start_flow()
+        try:
+            self._start_flow()
+        except ExchangeConfigError as error:  # the file is another one by now
+            _log.error("the recorded flow ends: %s", error)
+            self.settle()
 
     def _play(self) -> None:
         flow, replay = self.flow, self._replay

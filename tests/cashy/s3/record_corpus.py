@@ -112,6 +112,21 @@ def record_boto3(recorder: Recorder, scheme: str, authority: Authority) -> None:
     url = client.generate_presigned_url("get_object", Params={"Bucket": "data-1", "Key": "k"})
     subprocess.run(["curl", "-s", "-A", "curl", "--cacert", authority.file, url], check=True)
     (CORPUS / f"curl-{scheme}-presigned-get.http").write_bytes(recorder.requests.pop())
+    if scheme == "http":
+        record_form(recorder, client)
+
+
+def record_form(recorder: Recorder, client: Any) -> None:
+    """An upload by a form that boto3 has signed and curl sends; its policy is valid for long."""
+    form = client.generate_presigned_post("data-1", "k", ExpiresIn=3_000_000_000)
+    fields = [option for name, value in form["fields"].items() for option in ("-F", f"{name}={value}")]
+    url = f"http://127.0.0.1:{recorder.port}/data-1"
+    subprocess.run(
+        ["curl", "-s", "-A", "curl", *fields, "-F", "file=hello;filename=a.txt;type=text/plain", url],
+        check=True,
+    )
+    data = recorder.requests.pop()
+    (CORPUS / "curl-signed-form.http").write_bytes(data)
 
 
 def record_curl(recorder: Recorder, file: Path) -> None:

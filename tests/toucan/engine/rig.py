@@ -39,7 +39,7 @@ SEGMENT_BYTES = 1 << 20
 class Rig:
     """Processes by name: ``exchange``, ``engine``, and front ends ``server1``, ``server2``."""
 
-    def __init__(self, folder: Path, limits: str = LIMITS) -> None:
+    def __init__(self, folder: Path, limits: str = LIMITS, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.socket = folder / "engine.sock"
@@ -50,7 +50,7 @@ class Rig:
         self.config = folder / "toucan.toml"
         self.config.write_text(
             f'[engine]\ndata = "{self.data}"\nsocket = "{self.socket}"\nwitness = "{folder}/witness"\n'
-            f'segment_bytes = {SEGMENT_BYTES}\ninstruments = "{folder}/instruments.toml"\nlimits = "{folder}/limits.toml"\n'
+            f'segment_bytes = {segment_bytes}\ninstruments = "{folder}/instruments.toml"\nlimits = "{folder}/limits.toml"\n'
             f'[venue.SIM]\naddress = "{folder}/exchange.sock"\n'
         )
 
@@ -138,9 +138,9 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def rig_in(folder: Path, limits: str = LIMITS) -> Iterator[Rig]:
+def rig_in(folder: Path, limits: str = LIMITS, segment_bytes: int = SEGMENT_BYTES) -> Iterator[Rig]:
     """A rig with everything started, and nothing left of it afterwards."""
-    rig = Rig(folder, limits)
+    rig = Rig(folder, limits, segment_bytes)
     try:
         rig.start("exchange")
         rig.start("engine")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from toucan.core.instruments import Instrument
 from toucan.core.values import ExecType, Side
 from toucan.core.venue_messages import Report
-from toucan.exchange.core.background import BackgroundEvent, BackgroundFlow, EventKind
+from toucan.exchange.core.background import LOOKAHEAD_EVENTS, BackgroundEvent, BackgroundFlow, EventKind
 from toucan.exchange.core.exchange import BACKGROUND_FIRM
 from toucan.exchange.errors import ExchangeConfigError
 from toucan.exchange.replay_file import read_events
@@ -129,6 +129,36 @@ def test_a_recorded_order_that_meets_a_person_is_executed() -> None:
     assert _depth(script) == ([], [(49, 6)])
 
 
+def test_orders_that_came_and_went_at_the_same_time_are_left_out() -> None:
+    script = Script()
+    script.play("> A sell X 4 @50\n< A NEW X NEW 4/0/4")
+    flow = _flow(
+        script,
+        _event(0, 1, CREATED, Side.BUY, 51, 10),
+        _event(0, 1, DELETED, Side.BUY, 51, 10),
+        _event(1, 2, CREATED, Side.BUY, 49, 10),
+        _event(2, 2, DELETED, Side.BUY, 49, 10),  # later
+        _event(3, 3, CREATED, Side.BUY, 50, 3),
+        _event(3, 3, DELETED, Side.BUY, 50, 0),  # executed
+    )
+    reports = _play(script, flow)
+    assert [(report.last_quantity, report.last_price) for report in reports] == [(3, 50)]
+    assert (flow.counts.fleeting, flow.counts.created, flow.counts.executed_before) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(("between", "is_found"), [(LOOKAHEAD_EVENTS - 1, True), (LOOKAHEAD_EVENTS, False)])
+def test_the_end_of_a_fleeting_order_is_looked_for_so_far(between: int, is_found: bool) -> None:
+    script = Script()
+    flow = _flow(
+        script,
+        _event(0, 1, CREATED, Side.BUY, 50, 10),
+        *(_event(0, 10 + number, CREATED, Side.BUY, 40, 1) for number in range(between)),
+        _event(0, 1, DELETED, Side.BUY, 50, 10),
+    )
+    _play(script, flow)
+    assert flow.counts.fleeting == is_found
+
+
 def test_events_that_cannot_be_are_counted() -> None:
     script = Script()
     flow = _flow(
@@ -212,7 +242,7 @@ def test_any_recording_leaves_an_ordered_book_and_only_known_orders(
     assert not market.is_crossed
     counts = flow.counts
     total = counts.created + counts.changed + counts.deleted + counts.executed_before
-    assert total + counts.unknown + counts.impossible == len(events)
+    assert total + 2 * counts.fleeting + counts.unknown + counts.impossible == len(events)
     flow.end(script.now_ns)
     assert {order.firm for order in market.orders()} <= {"A"}
 

@@ -52,6 +52,8 @@ class SimulatedClient:
         self.orders: list[int] = []
         self.grace_ns: int | None = None
         self.front: SimulatedFront | None = None
+        #: Whether the engine has ever heard of its session stream.
+        self.had_session = False
         self._world = world
         self._journal = journal
         self._fronts = fronts
@@ -71,7 +73,10 @@ class SimulatedClient:
 
     def _attach(self) -> None:
         self.front = self._world.chance.choice(self._fronts())
-        self.front.open_stream(self.name, rq.OpenSession(self.grace_ns))
+        self.front.open_stream(self.name, rq.OpenSession(self.grace_ns), self._opened)
+
+    def _opened(self) -> None:
+        self.had_session = True
 
     def die(self) -> None:
         """Its program is gone, and never comes back."""
@@ -104,7 +109,11 @@ class SimulatedClient:
         chance = self._world.chance
         for _ in range(chance.choice([1, 1, 1, 3])):
             number = next(self._numbers)
-        deadline_ns = self._monotonic_ns() + chance.randint(0, 5 * MS) if chance.random() < self._habits.has_deadlines else None
+        deadline_ns = (
+            self._monotonic_ns() + chance.randint(0, 5 * MS)
+            if chance.random() < self._habits.has_deadlines
+            else None
+        )
         self._pending = (number, self._body(), deadline_ns)
         self._send()
 
@@ -114,13 +123,19 @@ class SimulatedClient:
         if pending is None or self.is_dead:
             return
         number, body, deadline_ns = pending
-        front = self.front if self.front is not None and self.front.is_alive else self._world.chance.choice(self._fronts())
+        front = (
+            self.front
+            if self.front is not None and self.front.is_alive
+            else self._world.chance.choice(self._fronts())
+        )
         self._world.say(f"{self.name.user}/{self.name.session} asks {number}: {body}")
         front.ask(self.name, number, body, lambda reply: self._answered(number, body, reply), deadline_ns)
         if self._world.happens(0.02):  # a network that repeats itself
             other = self._world.chance.choice(self._fronts())
             other.ask(self.name, number, body, lambda reply: self._answered(number, body, reply), deadline_ns)
-        self._world.after(self._world.between(PATIENCE_NS // 2, PATIENCE_NS * 2), lambda: self._impatient(pending))
+        self._world.after(
+            self._world.between(PATIENCE_NS // 2, PATIENCE_NS * 2), lambda: self._impatient(pending)
+        )
 
     def _impatient(self, pending: tuple[int, rq.Body, int | None]) -> None:
         if self._pending is not pending:
@@ -144,7 +159,11 @@ class SimulatedClient:
             if outcome.code is Refusal.JOURNAL_UNAVAILABLE:
                 return  # not for good: it is asked again
         self._check(number, outcome)
-        if isinstance(outcome, Accepted) and isinstance(body, rq.Submit) and outcome.order_id not in self.orders:
+        if (
+            isinstance(outcome, Accepted)
+            and isinstance(body, rq.Submit)
+            and outcome.order_id not in self.orders
+        ):
             self.orders.append(outcome.order_id)
         self._given_up.pop(number, None)
         if self._pending is not None and self._pending[0] == number:
@@ -160,14 +179,17 @@ class SimulatedClient:
             if durable is not None:
                 raise Violation(f"request {number} of {self.name} was executed, and refused as superseded")
         elif durable != outcome:
-            raise Violation(f"request {number} of {self.name} was answered {outcome}, and the journal says {durable}")
+            raise Violation(
+                f"request {number} of {self.name} was answered {outcome}, and the journal says {durable}"
+            )
 
     # ------------------------------------------------------------ what it asks
 
     def _body(self) -> rq.Body:
         chance = self._world.chance
         kind = chance.choices(
-            ["submit", "cancel", "replace", "mass cancel", "level", "limit", "adjust"], [50, 15, 25, 1, 2, 1, 1]
+            ["submit", "cancel", "replace", "mass cancel", "level", "limit", "adjust"],
+            [50, 15, 25, 1, 2, 1, 1],
         )[0]
         if kind in ("cancel", "replace") and self.orders:
             order_id = chance.choice(self.orders[-8:])
@@ -182,7 +204,14 @@ class SimulatedClient:
         if kind == "limit":
             return rq.SetLimit("firm", "max_open_orders", chance.choice(["40", "60", None]), "a test")
         if kind == "adjust":
-            return rq.AdjustPosition("ACC2", self.name.user, chance.choice(self._habits.symbols), chance.choice([-10, 10]), 10_000, "a test")
+            return rq.AdjustPosition(
+                "ACC2",
+                self.name.user,
+                chance.choice(self._habits.symbols),
+                chance.choice([-10, 10]),
+                10_000,
+                "a test",
+            )
         return rq.Submit(self._terms())
 
     def _enable(self, node: str) -> None:
@@ -214,7 +243,16 @@ class SimulatedClient:
         chance = self._world.chance
         side = chance.choice(list(Side))
         is_market = chance.random() < 0.05
-        time_in_force = chance.choice([TimeInForce.GTC, TimeInForce.DAY, TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTD])
+        time_in_force = chance.choice(
+            [
+                TimeInForce.GTC,
+                TimeInForce.DAY,
+                TimeInForce.DAY,
+                TimeInForce.IOC,
+                TimeInForce.FOK,
+                TimeInForce.GTD,
+            ]
+        )
         return OrderTerms(
             account=chance.choice(["ACC1", "ACC2", "ACC3"]),
             symbol=chance.choice(self._habits.symbols),

@@ -14,13 +14,14 @@ from toucan.core.state import limits_digest
 from toucan.engine.clock import EngineClock
 from toucan.engine.front_door import Front, FrontJoined, FrontLeft
 from toucan.engine.loop import EngineLoop, FromVenueLink
+from toucan.journal.errors import JournalUnavailable
 from toucan.venue.events import VenueEvent
 from toucan.venue.link import Deliver
 
 from .disk import EventLog, Follower, MemoryJournal
 from .fronts import SimulatedFront
 from .venues import FIRM, SimulatedVenue, SlowLink
-from .world import MS, S, EngineDied, World
+from .world import MS, EngineDied, S, World
 
 __all__ = ["SimulatedEngine"]
 
@@ -82,7 +83,7 @@ class SimulatedEngine:
         self.world.say(f"engine {self._process} starts at event {state.seq}")
         try:
             self._begin(clock)
-        except EngineDied as died:
+        except (EngineDied, JournalUnavailable) as died:
             self.die(str(died))
 
     def _begin(self, clock: EngineClock) -> None:

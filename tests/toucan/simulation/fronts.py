@@ -10,6 +10,7 @@ import msgspec
 
 from toucan.core import requests as rq
 from toucan.core.order import Client
+from toucan.core.outcomes import Done
 from toucan.core.requests import Reply, Request
 
 from .world import MS, World
@@ -96,7 +97,7 @@ class SimulatedFront:
         self._tags = count(1)
         self._waiting: dict[int, OnReply] = {}
         #: Session streams: of whom, and the event that opened each.
-        self.streams: dict[Client, tuple[rq.OpenSession, int]] = {}
+        self.streams: dict[Client, tuple[rq.OpenSession, int, Callable[[], None]]] = {}
         self._broken: dict[Client, int] = {}
 
     # ------------------------------------------------------------ the engine
@@ -106,8 +107,8 @@ class SimulatedFront:
         self._engine = engine
         self.channel = MemoryChannel(self._world, self)
         self._waiting = {}
-        for client, (body, _) in list(self.streams.items()):
-            self.open_stream(client, body)
+        for client, (body, _, on_open) in list(self.streams.items()):
+            self.open_stream(client, body, on_open)
         return self.channel
 
     def engine_is_gone(self) -> None:
@@ -118,7 +119,9 @@ class SimulatedFront:
         if self._engine is not None:
             self._world.after(MS, self._engine.ring)
 
-    def ask(self, client: Client, number: int, body: rq.Body, on_reply: OnReply, deadline_ns: int | None = None) -> None:
+    def ask(
+        self, client: Client, number: int, body: rq.Body, on_reply: OnReply, deadline_ns: int | None = None
+    ) -> None:
         """Passes a request on; if the engine is away, it is lost, and whoever asked will ask again."""
         if not self.is_alive or self.channel is None or self._engine is None:
             return
@@ -141,13 +144,14 @@ class SimulatedFront:
 
     # ------------------------------------------------------------ session streams
 
-    def open_stream(self, client: Client, body: rq.OpenSession) -> None:
+    def open_stream(self, client: Client, body: rq.OpenSession, on_open: Callable[[], None]) -> None:
         """A client's session stream begins, and is taken up again with each engine."""
-        self.streams[client] = (body, 0)
+        self.streams[client] = (body, 0, on_open)
 
         def opened(reply: Reply) -> None:
-            if client in self.streams:
-                self.streams[client] = (body, reply.seq)
+            if client in self.streams and isinstance(reply.outcome, Done):
+                self.streams[client] = (body, reply.seq, on_open)
+                on_open()
 
         self.ask(client, 0, body, opened)
 
@@ -179,4 +183,3 @@ class SimulatedFront:
         self.is_alive = False
         if self._engine is not None:
             self._engine.left(self)
-

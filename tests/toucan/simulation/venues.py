@@ -25,7 +25,9 @@ OTHERS = "OTHERS"
 class SimulatedVenue:
     """One venue through all its lives."""
 
-    def __init__(self, world: World, name: str, instruments: Sequence[Instrument], behaviour: Behaviour) -> None:
+    def __init__(
+        self, world: World, name: str, instruments: Sequence[Instrument], behaviour: Behaviour
+    ) -> None:
         self.world = world
         self.name = name
         self.instruments = list(instruments)
@@ -158,5 +160,3 @@ class _Arrival:
             self._venue.carry_out(self._message)
         else:
             self._venue.world.counts["requests lost on the way"] += 1
-
-

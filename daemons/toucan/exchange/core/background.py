@@ -6,14 +6,20 @@ has taken it, and a recorded order that meets one of theirs is executed. So an e
 order is made smaller to the recorded volume, never larger than what is left of it here, and the end of an order that is executed already changes
 nothing. Events about orders that are not known (recordings begin and end somewhere) are counted and ignored.
 
-Events are pulled one at a time, so a recording of any length is never in memory. Its times need not be ordered: an event is due at its time or when
-those before it are done, whichever is later.
+**Fleeting orders.** Recordings are full of orders that end at the moment at which they came, with nothing executed: post-only orders that the real
+market refused because they would have met somebody. Here they would meet him. So an order whose end is among the next events of the same time, with
+the same volume, is left out.
+
+Events are pulled some at a time, so a recording of any length is never in memory. Its times need not be ordered: an event is due at its time or
+when those before it are done, whichever is later.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 
@@ -24,7 +30,11 @@ from toucan.exchange.core.exchange import BACKGROUND_FIRM, Exchange
 from toucan.exchange.core.orders import VenueOrder
 from toucan.exchange.core.scribe import Addressed
 
-__all__ = ["BackgroundCounts", "BackgroundEvent", "BackgroundFlow", "EventKind"]
+__all__ = ["LOOKAHEAD_EVENTS", "BackgroundCounts", "BackgroundEvent", "BackgroundFlow", "EventKind"]
+
+
+#: How far the end of a fleeting order is looked for: nearly always it is the very next event.
+LOOKAHEAD_EVENTS = 64
 
 
 class EventKind(enum.IntEnum):
@@ -56,6 +66,8 @@ class BackgroundCounts(msgspec.Struct, gc=False):
     executed_before: int = 0
     #: Of orders that are not known.
     unknown: int = 0
+    #: Orders left out because they came and went at the same time.
+    fleeting: int = 0
     #: Of prices or volumes that cannot be traded: off the grid, not positive, created twice.
     impossible: int = 0
 
@@ -83,24 +95,26 @@ class BackgroundFlow:
         self._started_ns = started_ns
         self._speed = speed
         self._orders: dict[int, VenueOrder] = {}
-        self._next = next(events, None)
-        self._first_ns = 0 if self._next is None else self._next.at_ns
+        self._fleeting: set[int] = set()
+        #: The next event, and some behind it.
+        self._ahead: deque[BackgroundEvent] = deque(islice(events, LOOKAHEAD_EVENTS))
+        self._first_ns = self._ahead[0].at_ns if self._ahead else 0
 
     def next_at_ns(self) -> int | None:
         """When the next event is due; None: there is none left."""
-        if self._next is None:
+        if not self._ahead:
             return None
-        return self._started_ns + int((self._next.at_ns - self._first_ns) / self._speed)
+        return self._started_ns + int((self._ahead[0].at_ns - self._first_ns) / self._speed)
 
     def advance(self, now_ns: int, count_max: int) -> list[Addressed]:
         """Plays what is due, at most so many events; gives what the firms are told whose orders were met."""
         self._exchange.move_time(now_ns)
         for _ in range(count_max):
-            event = self._next
             due_ns = self.next_at_ns()
-            if event is None or due_ns is None or due_ns > now_ns:
+            if due_ns is None or due_ns > now_ns:
                 break
-            self._next = next(self._events, None)
+            event = self._ahead.popleft()
+            self._ahead.extend(islice(self._events, 1))
             self._play(event)
         return self._exchange.scribe.take()
 
@@ -110,13 +124,22 @@ class BackgroundFlow:
         for order in self._orders.values():
             self._withdraw(order)
         self._orders.clear()
+        self._fleeting.clear()
+        self._ahead.clear()
         return self._exchange.scribe.take()
 
     # ------------------------------------------------------------ one event
 
     def _play(self, event: BackgroundEvent) -> None:
         if event.kind is EventKind.CREATED:
-            self._create(event)
+            if self._is_fleeting(event):
+                self._fleeting.add(event.event_id)
+            else:
+                self._create(event)
+            return
+        if event.event_id in self._fleeting:
+            self._fleeting.remove(event.event_id)
+            self.counts.fleeting += 1
             return
         order = self._orders.get(event.event_id)
         if order is None:
@@ -128,6 +151,14 @@ class BackgroundFlow:
             self.counts.executed_before += 1
         else:
             self._change(order, event)
+
+    def _is_fleeting(self, event: BackgroundEvent) -> bool:
+        for other in self._ahead:
+            if other.at_ns != event.at_ns:
+                return False
+            if other.event_id == event.event_id:
+                return other.kind is EventKind.DELETED and other.volume == event.volume
+        return False
 
     def _create(self, event: BackgroundEvent) -> None:
         if event.event_id in self._orders or not self._is_possible(event.price, event.volume):
