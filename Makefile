@@ -1,7 +1,7 @@
 # make setup   .venv with everything a developer needs (also done by the others when it is missing or out of date)
 # make demo    a real origin, real data, one host of cashy: read cold and warm through S3 and the client library
 # make test    all tests        make lint   ruff, mypy, layers        make bench   benchmarks against real programs
-# make placement               runs the simulations of docs/placement.md again and writes its picture and tables (minutes)
+# make placement               runs the simulations of docs/placement.md again and writes its picture and tables (twenty minutes)
 # make clients                 the S3 clients that tests run unmodified, each in an environment of its own
 # make system-packages         Debian packages that benchmarks compare against, and that tests need (needs root)
 
@@ -15,6 +15,9 @@ SYSTEM_PACKAGES := nginx-light redis-server wrk
 TEST_PACKAGES := rclone curl
 # S3 clients that pin what others need otherwise, each in an environment of its own: tests/clients/requirements/<name>.txt
 CLIENTS := $(patsubst tests/clients/requirements/%.txt,build/clients/%/.made,$(wildcard tests/clients/requirements/*.txt))
+
+# Test processes at a time; most of what tests wait for are other processes.
+TEST_PROCESSES := 2
 
 .PHONY: setup demo test lint format docs bench placement clients test-packages system-packages clean
 .DEFAULT_GOAL := help
@@ -37,8 +40,9 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	@$(BIN)/python -m tests.demo.demo
 
+# Whole files at a time go to each process, so that what a file sets up is set up once.
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check

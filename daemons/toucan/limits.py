@@ -20,6 +20,7 @@ __all__ = [
     "REQUEST_BYTES_MAX",
     "SNAPSHOT_EVENTS",
     "TICK_S",
+    "VENUE_SILENCE_S_MAX",
 ]
 
 #: Version of what engine and front ends say to each other; both must be of the same.
@@ -55,6 +56,9 @@ MARKET_LOG_BYTES = 4 << 20
 #: How long whoever connects to the engine may take to say who it is.
 HANDSHAKE_TIMEOUT_S = 5.0
 
+
+#: How long a venue may say nothing while it is asked how things stand; over it it is asked over a new connection. No order goes there meanwhile.
+VENUE_SILENCE_S_MAX = 5.0
 
 #: How often things that depend on time alone are looked at: grace times, overdue orders.
 TICK_S = 0.1

@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
-from tests.system.harness import DevCluster, RunningHost, s3_client, started_store, wait_until
+from tests.cashy.s3.signed_requests import signed_upload
+from tests.system.harness import KEY, SECRET, DevCluster, RunningHost, s3_client, started_store, wait_until
 
 import cashy
+from cashy.s3.credentials import Key
 
 pytestmark = pytest.mark.system
 
@@ -37,6 +39,7 @@ class LosingRelay:
         self.holds = threading.Event()
         self.loses = threading.Event()
         self.held = threading.Event()  # an answer is being held, or was lost
+        self.asked_bytes = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._sockets: list[socket.socket] = []
@@ -56,6 +59,8 @@ class LosingRelay:
     def _pump(self, source: socket.socket, sink: socket.socket, is_answer: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                if not is_answer:
+                    self.asked_bytes += len(data)
                 while is_answer and self.holds.is_set():
                     self.held.set()
                     time.sleep(0.01)
@@ -248,7 +253,7 @@ def _kill_worker(relay: LosingRelay, writer: RunningHost) -> None:
         with ThreadPoolExecutor(1) as threads:
             writing = threads.submit(put, writer, b"new")
             assert relay.held.wait(20)
-            os.kill(pid_of_listener(int(writer.url.rsplit(":", 1)[1])), signal.SIGKILL)
+            os.kill(pid_of_listener(port_of(writer)), signal.SIGKILL)
             assert isinstance(writing.exception(30), BotoCoreError)
     finally:
         relay.holds.clear()
@@ -269,6 +274,31 @@ def test_a_change_of_unknown_outcome_is_seen_everywhere(
         wait_until(lambda host=host: read(host) == b"new", what=f"{host.name} seeing it")  # type: ignore[misc]
     wait_until(lambda: _serves(hosts[0]), what="a new worker")
     all_see(hosts, b"new")
+
+
+def test_a_worker_that_is_killed_within_an_upload_leaves_the_old_object(
+    hosts: list[RunningHost], relay: LosingRelay, store: str
+) -> None:
+    writer = hosts[0]
+    content = b"new" * (1 << 20)
+    head, body = signed_upload(writer.url, "/bucket/key", content, key=Key(KEY, SECRET))
+    before = relay.asked_bytes
+    with socket.create_connection(("127.0.0.1", port_of(writer))) as raw:
+        raw.sendall(head + body[: len(body) // 2])
+        wait_until(lambda: relay.asked_bytes > before + (1 << 20), what="half of it at the store")
+        os.kill(pid_of_listener(port_of(writer)), signal.SIGKILL)
+        with suppress(ConnectionError):
+            assert raw.recv(1) == b"", "nobody says that it is done"
+    wait_until(lambda: _serves(writer), what="a new worker")
+    direct = s3_client(store)
+    with direct.get_object(Bucket="bucket", Key="key")["Body"] as found:
+        assert found.read() == b"old"
+    direct.close()
+    all_see(hosts, b"old")
+
+
+def port_of(host: RunningHost) -> int:
+    return int(host.url.rsplit(":", 1)[1])
 
 
 def _serves(host: RunningHost) -> bool:

@@ -37,8 +37,8 @@ class Weed:
 
 @contextmanager
 def started_weed(folder: Path) -> Iterator[Weed]:
-    """With room for many buckets: each has volumes of its own, by default seven."""
-    options = ("-volume.max=5000", "-master.volumeSizeLimitMB=64")
+    """With room for many buckets: each has volumes of its own, by default seven. Also reached as ``<bucket>.s3.localhost``."""
+    options = ("-volume.max=5000", "-master.volumeSizeLimitMB=64", "-s3.domainName=s3.localhost")
     with (
         patch.dict(os.environ, WEED_MASTER_VOLUME_GROWTH_COPY_1="1"),
         seaweedfs(folder, core=None, options=options) as peer,

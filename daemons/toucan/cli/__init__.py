@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from toucan.cli.command import CONTEXT_SETTINGS, Surroundings, connection_options, taken_options
-from toucan.cli.commands import LazyGroup
+from toucan.cli.commands import LazyGroup, keep_grpc_quiet
 
 __all__ = ["main", "run", "toucan_group"]
 
@@ -48,6 +48,8 @@ def toucan_group(context: click.Context, /, keep_going: bool, **parameters: Any)
     Without a command it is an interactive prompt, with the same commands; or, if standard input is no terminal, it runs the commands that it reads
     there, one a line, and stops at the first that fails.
     """
+    if context.invoked_subcommand is None:
+        keep_grpc_quiet()
     options = taken_options(parameters)
     around = context.ensure_object(Surroundings)
     around.take_options(options)

@@ -10,49 +10,21 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import click
 
+from toucan.cli.command import ConnectionOptions
 from toucan.cli.exits import Interrupted, NeedsConfirmation
 from toucan.cli.limits import CONNECT_TIMEOUT_S, SESSION_SLOTS, TIMEOUT_S, WAIT_S
 from toucan.client import Toucan, connect
 from toucan.client.errors import UnknownInstrument
 from toucan.client.instruments import Instrument
-from toucan.client.limits import DEFAULT_PORT, SESSION_NAME_MAX
+from toucan.client.limits import SESSION_NAME_MAX
 
-__all__ = ["Caller", "ConnectionOptions"]
+__all__ = ["Caller"]
 
 _Answer = TypeVar("_Answer")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionOptions:
-    """The options that say where the server is and who one is; None: not given."""
-
-    server: str | None = None
-    token_file: str | None = None
-    tls: bool | None = None
-    tls_ca: str | None = None
-    tls_certificate: str | None = None
-    tls_key: str | None = None
-    timeout_s: float | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing was given."""
-        return self == ConnectionOptions()
-
-    def over(self, outer: ConnectionOptions) -> ConnectionOptions:
-        """These, and what they leave open as ``outer`` says."""
-        given = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
-        return replace(outer, **given)
-
-    @property
-    def server_text(self) -> str:
-        """The address as it is used."""
-        return self.server or os.environ.get("TOUCAN_SERVER") or f"127.0.0.1:{DEFAULT_PORT}"
 
 
 class Caller:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,12 +14,13 @@ import click
 from toucan.cli.parameters import ACCOUNT
 
 if TYPE_CHECKING:
-    from toucan.cli.caller import Caller, ConnectionOptions
+    from toucan.cli.caller import Caller
 
 __all__ = [
     "CONNECTION_NAMES",
     "CONTEXT_SETTINGS",
     "Command",
+    "ConnectionOptions",
     "Surroundings",
     "account_option",
     "again_option",
@@ -79,6 +82,36 @@ class Command(click.Command):
                     formatter.write_dl(records)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionOptions:
+    """The options that say where the server is and who one is; None: not given."""
+
+    server: str | None = None
+    token_file: str | None = None
+    tls: bool | None = None
+    tls_ca: str | None = None
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    timeout_s: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing was given."""
+        return self == ConnectionOptions()
+
+    def over(self, outer: ConnectionOptions) -> ConnectionOptions:
+        """These, and what they leave open as ``outer`` says."""
+        given = {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+        return replace(outer, **given)
+
+    @property
+    def server_text(self) -> str:
+        """The address as it is used."""
+        from toucan.client.limits import DEFAULT_PORT
+
+        return self.server or os.environ.get("TOUCAN_SERVER") or f"127.0.0.1:{DEFAULT_PORT}"
+
+
 class Surroundings:
     """What a command line is run in. ``prompt``: the caller of the prompt at which it was typed."""
 
@@ -107,8 +140,6 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def taken_options(parameters: dict[str, Any]) -> ConnectionOptions:
     """Takes the connection's options out of a command's parameters."""
-    from toucan.cli.caller import ConnectionOptions
-
     return ConnectionOptions(**{name: parameters.pop(name) for name in CONNECTION_NAMES})
 
 

@@ -7,11 +7,12 @@ command or group, of whatever part of toucan, is one line here; a test says if i
 from __future__ import annotations
 
 import importlib
+import os
 from dataclasses import dataclass
 
 import click
 
-__all__ = ["COMMANDS", "CommandLine", "LazyGroup"]
+__all__ = ["COMMANDS", "CommandLine", "LazyGroup", "keep_grpc_quiet"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,12 @@ COMMANDS: tuple[CommandLine, ...] = (
     CommandLine("exchange", "toucan.exchange.__main__:main", _PROCESSES, "The embedded exchange."),
 )  # fmt: skip
 
+
+def keep_grpc_quiet() -> None:
+    """Before gRPC is imported: its own log would go over the prompt's screen and beside the one line that an error is."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
 _BY_NAME = {line.name: line for line in COMMANDS}
 
 
@@ -66,6 +73,8 @@ class LazyGroup(click.Group):
         if line is None:
             return None
         module, _, attribute = line.target.partition(":")
+        if line.section != _PROCESSES:
+            keep_grpc_quiet()
         found = getattr(importlib.import_module(module), attribute)
         assert isinstance(found, click.Command)
         return found

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import click
 
-from toucan.cli.caller import Caller, ConnectionOptions
-from toucan.cli.command import Surroundings
+from toucan.cli.caller import Caller
+from toucan.cli.command import ConnectionOptions, Surroundings
 from toucan.cli.exits import Exit
 
 __all__ = ["END_WORDS", "run_dumb", "run_line", "run_lines", "words_of"]

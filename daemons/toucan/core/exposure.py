@@ -15,7 +15,7 @@ by one and added up, so that two accounts that hold opposite positions use up th
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -36,15 +36,33 @@ NODES_MAX = 100_000
 class SideUsage:
     """Open orders of a node in one symbol on one side."""
 
-    __slots__ = ("prices", "quantity", "reducing")
+    __slots__ = ("counts", "prices", "quantity", "reducing")
 
     def __init__(self) -> None:
         #: What may still be executed at worst.
         self.quantity = 0
         #: The part of it that is reduce-only.
         self.reducing = 0
-        #: At which those that are or may come into the book meet others; ascending, one for each order.
+        #: At which those that are or may come into the book meet others; ascending, each once: prices are fewer than orders.
         self.prices: list[int] = []
+        #: How many orders are at each of them.
+        self.counts: dict[int, int] = {}
+
+    def came(self, price: int) -> None:
+        """One order more is at a price."""
+        count = self.counts.get(price, 0)
+        self.counts[price] = count + 1
+        if not count:
+            insort(self.prices, price)
+
+    def went(self, price: int) -> None:
+        """One order less."""
+        count = self.counts[price] - 1
+        if count:
+            self.counts[price] = count
+        else:
+            del self.counts[price]
+            del self.prices[bisect_left(self.prices, price)]
 
 
 class SymbolUsage:
@@ -139,7 +157,8 @@ class Exposure:
         self._held: dict[str, dict[str, dict[str, int]]] = {}
         #: At which positions last changed; the fallback of a market price.
         self._last_prices: dict[str, int] = {}
-        self._recent: dict[str, dict[_Likeness, int]] = {}
+        #: When an order like this was last sent, by account; the oldest first, which a plain dict only finds by a search.
+        self._recent: dict[str, OrderedDict[_Likeness, int]] = {}
         # Derived from here on.
         self._marks: dict[str, int] = {}
         self._nodes: dict[str, NodeUsage] = {}
@@ -193,9 +212,9 @@ class Exposure:
                 side.reducing += quantity
             if old_rest != rest:
                 if old_rest is not None:
-                    del side.prices[bisect_left(side.prices, old_rest)]
+                    side.went(old_rest)
                 if rest is not None:
-                    insort(side.prices, rest)
+                    side.came(rest)
 
     def position_changed(self, account: str, trader: str, symbol: str, quantity: int, price: int) -> None:
         """A trader's position in a symbol for an account is ``quantity`` now, and changed at ``price`` (0: none)."""
@@ -239,10 +258,10 @@ class Exposure:
         window_ns = self._lane(terms.account, trader).duplicate_window_ns
         if not window_ns:
             return
-        recent = self._recent.setdefault(terms.account, {})
+        recent = self._recent.setdefault(terms.account, OrderedDict())
         likeness = _likeness(terms)
-        recent.pop(likeness, None)  # so that it becomes the newest
         recent[likeness] = now_ns
+        recent.move_to_end(likeness)
         while True:
             oldest = next(iter(recent))
             if len(recent) <= DUPLICATES_KEPT_MAX and 0 <= now_ns - recent[oldest] < window_ns:
@@ -413,7 +432,7 @@ class Exposure:
             exposure._held.setdefault(symbol, {}).setdefault(account, {})[trader] = int(quantity)
         exposure._last_prices = dict(dumped["last_prices"])
         for account, rows in dumped["recent"]:
-            exposure._recent[account] = {(row[0], *row[1:6]): row[6] for row in rows}
+            exposure._recent[account] = OrderedDict(((row[0], *row[1:6]), row[6]) for row in rows)
         for name, times in dumped["requests"]:
             exposure._usage(name).requests = deque(times)
         exposure.rebuild()

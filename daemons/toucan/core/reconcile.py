@@ -86,6 +86,13 @@ class VenueSession:
         record = self._state.venue(self.name)
         return [ev.VenueChanged(self.name, record.life, False, why)] if record.is_ready else []
 
+    def unsaid(self) -> list[ev.Event]:
+        """That the venue is away, if the state does not say so: what :meth:`disconnected` gave was lost with a commit that failed."""
+        record = self._state.venue(self.name)
+        if self.phase is Phase.READY or not record.is_ready:
+            return []
+        return [ev.VenueChanged(self.name, record.life, False, "the connection was lost")]
+
     def welcome(self, message: Welcome) -> list[ev.Event]:
         """The venue's first answer: whether it is still the one that we knew."""
         record = self._state.venue(self.name)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import msgspec
 
@@ -91,6 +90,9 @@ class Case:
     old: OrderTerms | None = None
     before: Claim = NO_CLAIM
     counted: int = 0
+    # Worked out once; functools.cached_property takes a lock each time.
+    _notional: int | None = None
+    _price: int | None = None
 
     @property
     def is_reduction(self) -> bool:
@@ -102,26 +104,30 @@ class Case:
         """What it adds to the quantity that may be executed."""
         return self.after.quantity - self.before.quantity
 
-    @cached_property
+    @property
     def notional(self) -> int:
         """What it adds to open notional, in micro-units."""
-        after = self._worth(self.after)
-        return after - self.counted if after > self._worth(self.before) else 0
+        if self._notional is None:
+            after = self._worth(self.after)
+            self._notional = after - self.counted if after > self._worth(self.before) else 0
+        return self._notional
 
     def _worth(self, claim: Claim) -> int:
         price = worst_price(self.terms.side, claim.price, self.market)
         return self.exposure.notional(self.terms.symbol, claim.quantity, price)
 
-    @cached_property
+    @property
     def price(self) -> int:
         """What a unit of the order is valued at by its own terms; 0 if no price is known."""
-        return self.price_of(self.terms)
+        if self._price is None:
+            self._price = self.price_of(self.terms)
+        return self._price
 
     def price_of(self, terms: OrderTerms) -> int:
         """What a unit of an order with these terms is valued at."""
         return worst_price(terms.side, own_price(terms), self.market)
 
-    @cached_property
+    @property
     def has_rate(self) -> bool:
         """Whether it is known what the instrument's currency is worth."""
         return self.exposure.has_rate(self.terms.symbol)

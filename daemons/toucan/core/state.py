@@ -8,6 +8,7 @@ in every front end, which holds a copy that follows the engine's. What is not in
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,8 +60,8 @@ class EngineState:
         self.orders: dict[int, Order] = {}
         #: Orders that can still be executed or have a request in flight, in the order in which they came.
         self.live: dict[int, None] = {}
-        #: Orders that are over, the one that ended first first.
-        self._closed: dict[int, None] = {}
+        #: Orders that are over, the one that ended first first: a plain dict finds its first by a search past all that were taken out.
+        self._closed: OrderedDict[int, None] = OrderedDict()
         self._by_cl_ord_id: dict[str, int] = {}
         self.clients: dict[Client, ClientRecord] = {}
         self.venues: dict[str, VenueRecord] = {}
@@ -256,8 +257,7 @@ class EngineState:
 
     def _forget_closed(self) -> None:
         while len(self._closed) > CLOSED_ORDERS_KEPT_MAX:
-            order_id = next(iter(self._closed))
-            del self._closed[order_id]
+            order_id, _ = self._closed.popitem(last=False)
             order = self.orders.pop(order_id)
             for number in range(1, order.request_count + 1):
                 self._by_cl_ord_id.pop(cl_ord_id_of(order, number), None)
@@ -285,7 +285,7 @@ class EngineState:
         state.seq, state.at_ns, state.epoch = found.seq, found.at_ns, found.epoch
         state.next_order_id = found.next_order_id
         state.orders = {order.order_id: order for order in found.orders}
-        state.live, state._closed = dict.fromkeys(found.live), dict.fromkeys(found.closed)
+        state.live, state._closed = dict.fromkeys(found.live), OrderedDict.fromkeys(found.closed)
         state._by_cl_ord_id = found.cl_ord_ids
         state.clients = dict(found.clients)
         state.venues = found.venues

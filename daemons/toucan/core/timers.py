@@ -63,10 +63,13 @@ class Timers:
 
     def tick(self, now_ns: int) -> list[ev.Event]:
         """What is due."""
-        return [*self._overdue_orders(now_ns), *self._grace_over(now_ns), *self._idle_clients(now_ns)]
+        overdue = self._overdue_orders(now_ns)
+        # Nothing of it is applied yet, so an order that is both is to be cancelled once.
+        asked = {event.order_id for event in overdue}
+        return [*overdue, *self._grace_over(now_ns, asked), *self._idle_clients(now_ns)]
 
-    def _overdue_orders(self, now_ns: int) -> list[ev.Event]:
-        events: list[ev.Event] = []
+    def _overdue_orders(self, now_ns: int) -> list[ev.CancelRequested]:
+        events: list[ev.CancelRequested] = []
         state = self._decider.state
         while self._overdue and self._overdue[0][0] <= now_ns:
             _, order_id = heapq.heappop(self._overdue)
@@ -82,7 +85,7 @@ class Timers:
     def _can_cancel(self, order: Order) -> bool:
         return order.may_execute and not order.is_asked_to_cancel()
 
-    def _grace_over(self, now_ns: int) -> list[ev.Event]:
+    def _grace_over(self, now_ns: int, asked: set[int]) -> list[ev.Event]:
         events: list[ev.Event] = []
         state = self._decider.state
         over = []
@@ -94,7 +97,9 @@ class Timers:
                 over.append(client)
         for client in over:
             orders = [
-                order for order in state.live_orders() if order.owner == client and self._can_cancel(order)
+                order
+                for order in state.live_orders()
+                if order.owner == client and order.order_id not in asked and self._can_cancel(order)
             ]
             if any(map(self._decider.is_frozen, orders)):
                 continue  # as it is, until somebody thaws it

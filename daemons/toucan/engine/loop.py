@@ -22,10 +22,11 @@ import structlog
 from shmipc.errors import ShmError
 from toucan.core import events as ev
 from toucan.core.decide import Decider
-from toucan.core.outcomes import Refusal, Refused
+from toucan.core.order import Client
+from toucan.core.outcomes import Done, Refusal, Refused
 from toucan.core.reconcile import Phase, VenueSession, message_of
 from toucan.core.records import encode
-from toucan.core.requests import Reply, Request
+from toucan.core.requests import OpenSession, Reply, Request, SessionBroken
 from toucan.core.state import Change, EngineState
 from toucan.core.timers import Timers
 from toucan.core.venue_messages import Book, Quote, Report, Resume, ResumeEnd, ToVenue, Welcome
@@ -36,7 +37,7 @@ from toucan.engine.front_door import Front, FrontJoined, FrontLeft
 from toucan.engine.handshake import EVENT_HEAD, encode_market
 from toucan.engine.shared import SharedLog
 from toucan.journal.errors import CommitTooLarge, JournalUnavailable
-from toucan.limits import BATCH_ITEMS_MAX, FRONT_BACKLOG_MAX, INBOX_ITEMS_MAX, TICK_S
+from toucan.limits import BATCH_ITEMS_MAX, FRONT_BACKLOG_MAX, INBOX_ITEMS_MAX, TICK_S, VENUE_SILENCE_S_MAX
 from toucan.venue.events import Connected, VenueEvent
 from toucan.venue.link import VenueLink
 
@@ -46,6 +47,9 @@ _log = structlog.get_logger(__name__)
 _encode_reply = msgspec.msgpack.Encoder().encode
 _requests = msgspec.msgpack.Decoder(Request)
 _TICK_NS = int(TICK_S * 1e9)
+_SILENCE_NS_MAX = int(VENUE_SILENCE_S_MAX * 1e9)
+#: Where the answer goes that nobody waits for.
+_NOBODY = 0
 
 
 class JournalWriter(Protocol):
@@ -106,6 +110,12 @@ class EngineLoop:
         self._quotes: dict[str, Quote] = {}
         self._market: list[Quote | Book] = []
         self._next_tick_ns = 0
+        #: Session streams by the front end that keeps them: their clients, and the events that opened them.
+        self._streams: dict[int, dict[Client, int]] = {}
+        #: Those of front ends that are gone, until that is durable.
+        self._broken_streams: list[tuple[Client, int]] = []
+        #: Since when a venue that is not ready has said nothing.
+        self._silent_since_ns: dict[str, int] = {}
 
     def deliver(self, item: _Item) -> bool:
         """Hands something to the loop, from any thread; ring the doorbell after it. False: too much is waiting, it was not taken."""
@@ -122,11 +132,13 @@ class EngineLoop:
         """One turn; True: more may be waiting, so do not wait for the doorbell before the next."""
         batch = Batch()
         has_more = self._take_inbox(batch)
+        self._take_losses(batch)
         has_more |= self._take_requests(batch)
         now_ns = self._clock.now_ns()
         if now_ns >= self._next_tick_ns:
             self._next_tick_ns = now_ns + _TICK_NS
             self._apply(batch, self._timers.tick(now_ns), now_ns)
+            self._hurry_venues()
         self._commit(batch)
         self._publish_market()
         if not has_more:
@@ -152,7 +164,26 @@ class EngineLoop:
                 self._forget_front(item.number)
         return True
 
+    def _take_losses(self, batch: Batch) -> None:
+        """What nobody else says: a venue is away (in a turn that was undone), and streams have ended with their front end."""
+        for session in self._sessions.values():
+            self._apply(batch, session.unsaid(), self._clock.now_ns())
+        for client, opened_seq in self._broken_streams:
+            self._take_request(batch, _NOBODY, Request(0, client, 0, SessionBroken(opened_seq)))
+
+    def _hurry_venues(self) -> None:
+        """A venue that does not answer while everything waits for it is asked over another connection."""
+        now_ns = self._clock.monotonic_ns()
+        for venue, session in self._sessions.items():
+            if session.phase not in (Phase.RESUMING, Phase.ASKING):
+                self._silent_since_ns.pop(venue, None)
+            elif now_ns - self._silent_since_ns.setdefault(venue, now_ns) > _SILENCE_NS_MAX:
+                _log.warning("venue does not answer; connecting anew", venue=venue, phase=session.phase.value)
+                del self._silent_since_ns[venue]
+                self._links[venue].reconnect()
+
     def _forget_front(self, number: int) -> None:
+        self._broken_streams += self._streams.pop(number, {}).items()
         front = self._fronts.pop(number, None)
         if front is not None:
             front.channel.close()
@@ -168,6 +199,7 @@ class EngineLoop:
         if isinstance(message, Book):
             self._market.append(message)
             return
+        self._silent_since_ns.pop(venue, None)
         events: list[ev.Event] = []
         answers: list[ToVenue] = []
         if isinstance(message, Report):
@@ -213,6 +245,8 @@ class EngineLoop:
         events, outcome = self._decider.request(request, now_ns, self._clock.monotonic_ns())
         self._apply(batch, events, now_ns)
         batch.replies.append((front, Reply(request.tag, self.state.seq, outcome)))
+        if isinstance(request.body, OpenSession) and isinstance(outcome, Done):
+            self._streams.setdefault(front, {})[request.client] = self.state.seq
         self.figures.requests += 1
 
     def _apply(self, batch: Batch, events: list[ev.Event], now_ns: int) -> None:
@@ -240,6 +274,7 @@ class EngineLoop:
             except JournalUnavailable as error:
                 self._undo(batch, error)
                 return
+        self._broken_streams.clear()
         self._give_out(batch)
 
     def _make_durable(self, batch: Batch, *, is_urgent: bool) -> None:

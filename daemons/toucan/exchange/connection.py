@@ -50,14 +50,15 @@ class ConnectionOwner(Protocol):
 
 
 class FirmConnection(asyncio.Protocol):
-    """The server's end. :attr:`firm` is "" until it has said who it is."""
+    """The server's end. :attr:`firm` is "" until it has said who it is. It is cut off as soon as it is open if there is a ``refusal``."""
 
-    def __init__(self, owner: ConnectionOwner) -> None:
+    def __init__(self, owner: ConnectionOwner, refusal: str = "") -> None:
         self.firm = ""
         #: Symbols of which it does not have the newest.
         self.stale_quotes: set[str] = set()
         self.stale_books: set[str] = set()
         self._owner = owner
+        self._refusal = refusal
         self._reader = firm_reader()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -71,6 +72,9 @@ class FirmConnection(asyncio.Protocol):
         """The socket is open; it must say who it is in time."""
         # Not isinstance(): uvloop's transports are no subclass of asyncio's.
         self._transport = transport = cast(asyncio.Transport, transport)
+        if self._refusal:
+            self.cut(self._refusal)
+            return
         transport.set_write_buffer_limits(high=OUT_BYTES_MAX)
         self._start_timer(GREETING_S_MAX, "it did not say who it is")
 

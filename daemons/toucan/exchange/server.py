@@ -89,11 +89,9 @@ class ExchangeServer:
 
     def accept(self) -> FirmConnection:
         """Makes a new connection; for the loop's ``create_server``."""
-        connection = FirmConnection(self)
+        is_full = len(self.connections) >= CONNECTIONS_MAX
+        connection = FirmConnection(self, "there are too many connections" if is_full else "")
         self.connections.add(connection)
-        if len(self.connections) > CONNECTIONS_MAX:
-            # It exists only when the loop has given it its socket.
-            asyncio.get_running_loop().call_soon(connection.cut, "there are too many connections")
         return connection
 
     # ------------------------------------------------------------ the clock

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
 from toucan.core.order import Client
-from toucan.core.outcomes import Refusal
+from toucan.core.outcomes import Accepted, Done, MassCanceled, Previewed, Refusal
 from toucan.core.requests import Body, Reply
 from toucan.engine.port import EngineAway, EnginePort
-from toucan.server.errors import Away, Expired, FrontCode, OutcomeUnknown
+from toucan.server.errors import Away, Expired, FrontCode, InvalidRequest, OutcomeUnknown
 from toucan.server.translate.statuses import engine_error
 from toucan.server.turns import Turns
 
-__all__ = ["Asking"]
+__all__ = ["Asking", "key_reused"]
+
+_Kind = TypeVar("_Kind", Accepted, MassCanceled, Previewed, Done)
 
 
 class Asking:
@@ -51,6 +54,15 @@ class Asking:
                 "the engine did not answer before the deadline: whether this was carried out is told when the same key is sent again"
             ) from None
 
+    async def ask_for(
+        self, kind: type[_Kind], client: Client, number: int, body: Body, timeout_s: float
+    ) -> tuple[_Kind, int]:
+        """The same, of a request to which the answer is of one kind; gives the outcome and the newest event."""
+        reply = await self.ask(client, number, body, timeout_s)
+        if not isinstance(reply.outcome, kind):
+            raise key_reused(number)
+        return reply.outcome, reply.seq
+
     async def caught_up(self, seq: int, timeout_s: float) -> None:
         """Waits until what is read has seen this event. Raises :class:`~toucan.server.errors.CallError`."""
         if await self.port.wait_for(seq, timeout_s):
@@ -59,3 +71,9 @@ class Asking:
             raise Away(f"the engine is away, and event {seq} was not heard of")
         text = f"event {seq} has not come in {timeout_s:.1f} s; the newest is {self.port.state.seq}"
         raise Expired(text, code=FrontCode.NOT_CAUGHT_UP)
+
+
+def key_reused(number: int) -> InvalidRequest:
+    """The answer that is remembered for this number is to another request."""
+    text = f"key.number {number} was used for another request of this session, which was answered; take the next number"
+    return InvalidRequest(text, field="key.number", code=FrontCode.KEY_REUSED)

@@ -33,6 +33,9 @@ _Response = TypeVar("_Response", bound=Message)
 class StreamContext(Protocol):
     """What handlers of streams need of a ``grpc.aio.ServicerContext``."""
 
+    async def send_initial_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        """Begins the answer."""
+
     async def write(self, message: bytes) -> None:
         """Sends a message; waits until the client's window has room for it."""
 

@@ -37,6 +37,8 @@ class FrontCode(enum.StrEnum):
 
     #: A field of a message cannot be understood; the detail google.rpc.BadRequest names it.
     INVALID_REQUEST = "INVALID_REQUEST"
+    #: The number was used for a request of another kind or for another order; what was answered then is no answer to this one.
+    KEY_REUSED = "KEY_REUSED"
     UNAUTHENTICATED = "UNAUTHENTICATED"
     NOT_ENTITLED = "NOT_ENTITLED"
     #: Too many requests of the client are waiting.

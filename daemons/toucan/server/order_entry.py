@@ -17,8 +17,7 @@ from aviary.toucan.v1 import toucan_pb2 as pb
 from toucan.core import requests as rq
 from toucan.core.order import Client
 from toucan.core.outcomes import Accepted, MassCanceled, Previewed, Refusal
-from toucan.core.requests import Reply
-from toucan.server.asking import Asking
+from toucan.server.asking import Asking, key_reused
 from toucan.server.entitlements import User
 from toucan.server.errors import Away, NotEntitled, NotFound
 from toucan.server.translate import fields, from_wire, to_wire
@@ -61,32 +60,34 @@ class OrderEntry:
         key, body = from_wire.key(request), from_wire.submit(request)
         client = asker.client(key)
         _may_enter(asker, body.terms.account, body.terms.symbol)
-        reply = await self._asking.ask(client, key.number, body, asker.timeout_s)
-        assert isinstance(reply.outcome, Accepted)
-        asker.facts["order_id"] = reply.outcome.order_id
-        return pb.SubmitOrderResponse(order_id=reply.outcome.order_id, seq=reply.seq)
+        accepted, seq = await self._asking.ask_for(Accepted, client, key.number, body, asker.timeout_s)
+        asker.facts["order_id"] = accepted.order_id
+        return pb.SubmitOrderResponse(order_id=accepted.order_id, seq=seq)
 
     async def cancel(self, asker: Asker, request: pb.CancelOrderRequest) -> pb.CancelOrderResponse:
         """CancelOrder."""
         key, order_id = from_wire.key(request), fields.order_id(request.order_id)
-        reply = await self._change(asker, key, order_id, "cancel", rq.Cancel(order_id))
-        return pb.CancelOrderResponse(seq=reply.seq)
+        seq = await self._change(asker, key, order_id, "cancel", rq.Cancel(order_id))
+        return pb.CancelOrderResponse(seq=seq)
 
     async def replace(self, asker: Asker, request: pb.ReplaceOrderRequest) -> pb.ReplaceOrderResponse:
         """ReplaceOrder."""
         key, body = from_wire.key(request), from_wire.replace(request)
-        reply = await self._change(asker, key, body.order_id, "trade", body)
-        return pb.ReplaceOrderResponse(seq=reply.seq)
+        seq = await self._change(asker, key, body.order_id, "trade", body)
+        return pb.ReplaceOrderResponse(seq=seq)
 
     async def _change(
         self, asker: Asker, key: Key, order_id: int, action: str, body: rq.Cancel | rq.Replace
-    ) -> Reply:
+    ) -> int:
         client = asker.client(key)
         asker.facts["order_id"] = order_id
         asker.user.require(action)
         if self._port.state.client(client).recall(key.number) is None:
             await self._check_order(asker, order_id)
-        return await self._asking.ask(client, key.number, body, asker.timeout_s)
+        accepted, seq = await self._asking.ask_for(Accepted, client, key.number, body, asker.timeout_s)
+        if accepted.order_id != order_id:
+            raise key_reused(key.number)
+        return seq
 
     async def _check_order(self, asker: Asker, order_id: int) -> None:
         order = self._port.state.orders.get(order_id)
@@ -107,21 +108,18 @@ class OrderEntry:
         key, body = from_wire.key(request), from_wire.mass_cancel(request)
         client = asker.client(key)
         asker.user.require("cancel")
-        reply = await self._asking.ask(client, key.number, _within(body, asker), asker.timeout_s)
-        assert isinstance(reply.outcome, MassCanceled)
-        asker.facts["orders"] = len(reply.outcome.order_ids)
-        return pb.MassCancelResponse(
-            order_ids=reply.outcome.order_ids, skipped=reply.outcome.skipped, seq=reply.seq
-        )
+        body = _within(body, asker)
+        done, seq = await self._asking.ask_for(MassCanceled, client, key.number, body, asker.timeout_s)
+        asker.facts["orders"] = len(done.order_ids)
+        return pb.MassCancelResponse(order_ids=done.order_ids, skipped=done.skipped, seq=seq)
 
     async def preview(self, asker: Asker, request: pb.PreviewOrderRequest) -> pb.PreviewOrderResponse:
         """PreviewOrder."""
         terms = from_wire.order_terms(request)
         _may_enter(asker, terms.account, terms.symbol)
         client = Client(asker.user.name, PREVIEW_SESSION)
-        reply = await self._asking.ask(client, 0, rq.Preview(terms), asker.timeout_s)
-        assert isinstance(reply.outcome, Previewed)
-        return to_wire.preview(reply.outcome)
+        previewed, _ = await self._asking.ask_for(Previewed, client, 0, rq.Preview(terms), asker.timeout_s)
+        return to_wire.preview(previewed)
 
 
 def _may_enter(asker: Asker, account: str, symbol: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from aviary.toucan.v1 import toucan_pb2 as pb
 from aviary.toucan.v1 import types_pb2 as tp
-from toucan.core.outcomes import MassCanceled, Refusal
-from toucan.core.requests import Body, Reply
+from toucan.core.order import Client
+from toucan.core.outcomes import Done, MassCanceled, Refusal
 from toucan.core.risk import Risk
 from toucan.core.risk_rules import money_text
 from toucan.core.risk_tree import FIRM
@@ -35,23 +35,24 @@ class RiskCalls:
         """SetTradingState."""
         key, body = from_wire.key(request), from_wire.set_level(request)
         call.facts.update(node=body.node, level=body.level.name, reason=body.reason)
-        reply = await self._change(call, key, "kill", body.node, body)
-        assert isinstance(reply.outcome, MassCanceled)
-        return pb.SetTradingStateResponse(order_ids=reply.outcome.order_ids, seq=reply.seq)
+        client = self._client(call, key, "kill", body.node)
+        done, seq = await self._asking.ask_for(MassCanceled, client, key.number, body, call.timeout_s)
+        return pb.SetTradingStateResponse(order_ids=done.order_ids, seq=seq)
 
     async def set_limit(self, call: Call, request: pb.SetLimitRequest) -> pb.SetLimitResponse:
         """SetLimit."""
         key, body = from_wire.key(request), from_wire.set_limit(request)
         call.facts.update(node=body.node, limit=body.limit, value=body.value, reason=body.reason)
-        reply = await self._change(call, key, "limits", body.node, body)
-        return pb.SetLimitResponse(seq=reply.seq)
+        client = self._client(call, key, "limits", body.node)
+        _, seq = await self._asking.ask_for(Done, client, key.number, body, call.timeout_s)
+        return pb.SetLimitResponse(seq=seq)
 
-    async def _change(self, call: Call, key: from_wire.Key, action: str, node: str, body: Body) -> Reply:
+    def _client(self, call: Call, key: from_wire.Key, action: str, node: str) -> Client:
         client = call.client(key)
         call.user.require(action)
         if not call.user.has_node(node, self._port.state.risk.tree.teams):
             raise NotEntitled(f"{call.user.name} is not entitled to all accounts below node {node!r}")
-        return await self._asking.ask(client, key.number, body, call.timeout_s)
+        return client
 
     async def adjust_position(
         self, call: Call, request: pb.AdjustPositionRequest
@@ -62,8 +63,8 @@ class RiskCalls:
         call.facts.update(account=body.account, symbol=body.symbol, reason=body.reason)
         call.user.require("adjust")
         call.user.require_account(body.account)
-        reply = await self._asking.ask(client, key.number, body, call.timeout_s)
-        return pb.AdjustPositionResponse(seq=reply.seq)
+        _, seq = await self._asking.ask_for(Done, client, key.number, body, call.timeout_s)
+        return pb.AdjustPositionResponse(seq=seq)
 
     async def list_limits(self, call: Call, request: pb.ListLimitsRequest) -> pb.ListLimitsResponse:
         """ListLimits: nodes below which there are accounts of the user alone, and all that anybody has used or set."""

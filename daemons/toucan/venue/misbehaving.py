@@ -309,14 +309,12 @@ class MisbehavingVenue:
             self._send(line, numbered, now_ns)
 
     def _send(self, line: _Line, message: FromVenue, now_ns: int) -> None:
-        """Puts something on the way; a connection keeps its order."""
+        """Puts something on the way, on which it waits for what is late before it."""
         if not line.is_connected:
             return
         due_ns = now_ns
         if self._happens(self.behaviour.late, "late"):
             due_ns += self._chance.randint(1, self.behaviour.late_ns_max)
-        if line.on_the_way:
-            due_ns = max(due_ns, line.on_the_way[-1][0])
         line.on_the_way.append((due_ns, message))
 
     def _due(self, now_ns: int) -> list[tuple[str, FromVenue | Disconnected]]:

@@ -140,7 +140,6 @@ class SocketVenueLink:
                 selector.unregister(connection)
                 with self._lock:
                     self._is_connected = False
-                    self._out.clear()
         return "stopped"
 
     def _connect(self) -> socket.socket:

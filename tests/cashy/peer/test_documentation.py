@@ -18,7 +18,7 @@ from cashy.core.peer_frames import (
     checksum,
 )
 from cashy.core.peer_wire import FrameWriter
-from cashy.limits import PEER_READ_ROUNDS
+from cashy.limits import PEER_READ_ROUNDS, PROGRESS_STEP_BYTES
 from cashy.peer import limits
 
 PAGE = (Path(__file__).parents[3] / "docs" / "peer-protocol.md").read_text(encoding="utf-8")
@@ -102,6 +102,7 @@ def test_numbers_in_the_text() -> None:
     ):
         assert phrase in PAGE, phrase
     assert (limits.SIGNS_PER_SILENCE, PEER_READ_ROUNDS) == (4, 10)
+    assert f"steps of {PROGRESS_STEP_BYTES >> 10} KiB" in " ".join(PAGE.split())
     assert "four times within the silence" in PAGE
     assert "ten times what the slowest" in PAGE
     assert limits.DEADLINE_GRACE_S == 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -86,7 +87,34 @@ def presigned(writer: Any, reader: Any, bucket: str) -> dict[str, Any]:
     with urllib.request.urlopen(request) as answer:
         status = answer.status
     with urllib.request.urlopen(reader.generate_presigned_url("get_object", where)) as answer:
-        return {"put": status, "get": answer.read().decode()}
+        seen = {"put": status, "get": answer.read().decode()}
+    for content in (b"by a form", sample(MIB)):  # over what the readers have by then
+        form = writer.generate_presigned_post(
+            bucket, "forms/${filename}", Fields={"acl": "private"}, Conditions=[{"acl": "private"}, ["content-length-range", 1, MIB]]
+        )  # fmt: skip
+        seen["form"] = post(form, "a b.txt", content)
+        got = reader.get_object(Bucket=bucket, Key="forms/a b.txt")["Body"].read()
+        seen[f"form of {len(content)}"] = got == content
+    seen["form too large"] = post(form, "other", sample(MIB + 1))
+    return seen
+
+
+def post(form: dict[str, Any], name: str, content: bytes) -> int:
+    boundary = b"a-form-of-the-tests"
+    fields = [
+        b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+        % (boundary, field.encode(), value.encode())
+        for field, value in form["fields"].items()
+    ]
+    head = f'Content-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
+    body = b"".join(fields) + b"--%b\r\n%b%b\r\n--%b--\r\n" % (boundary, head, content, boundary)
+    request = urllib.request.Request(form["url"], body, method="POST")
+    request.add_header("Content-Type", f"multipart/form-data; boundary={boundary.decode()}")
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def scenario(where: Where) -> dict[str, Any]:

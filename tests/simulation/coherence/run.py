@@ -27,8 +27,9 @@ from .store import ModelStore, StoreFaults
 __all__ = ["Outcome", "Run", "run_scenario", "run_seed", "shrink"]
 
 _TRACE_LINES = 4000
-#: After the last event: as long as somebody is still at it, and a few leases more.
-_SETTLE_S_MAX, _SETTLE_LEASES = 200.0, 4
+#: After the last event: as long as somebody is still at it, until hosts try to reach each other again (a second for a try that fails, five to the
+#: next one), and a few leases more.
+_SETTLE_S_MAX, _RECONNECT_S, _SETTLE_LEASES = 200.0, 6.0, 4
 
 
 @dataclass
@@ -133,7 +134,7 @@ class Run:
                     f"after {_SETTLE_S_MAX:g} s without faults something is still under way: {self._under_way}",
                 )
             await self._wait(0.5)
-        await self._wait(_SETTLE_LEASES * scenario.lease_s)
+        await self._wait(_RECONNECT_S + _SETTLE_LEASES * scenario.lease_s)
         await self._look_at_the_end()
 
     async def _wait(self, seconds: float) -> None:

@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 #: Always played: each fault is among them.
 FIXED_SEEDS = (*range(1, 29), 50, 76)
 #: For how long fresh seeds are played, and how many at least.
-FRESH_S, FRESH_MIN = 20.0, 10
+FRESH_S, FRESH_MIN = 8.0, 4
 #: Each broken protocol is found by one of so many scenarios of a shape. To find it soon, one that is known to is tried first.
 SCENARIOS_MAX = 60
 FIND_IT = {

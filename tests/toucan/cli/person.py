@@ -12,7 +12,7 @@ import termios
 import time
 from collections.abc import Callable
 
-import pyte  # type: ignore[import-untyped]
+import pyte
 
 COLUMNS, LINES = 150, 40
 #: A slow machine may take this long for what is instant on others.
@@ -65,9 +65,9 @@ class Person:
         """Waits until something is so, looking at the screen meanwhile."""
         deadline_s = time.monotonic() + PATIENCE_S
         while not is_true():
-            assert self._look(0.01) and time.monotonic() < deadline_s, (
-                f"{complaint}; on the screen is:\n{self.screen}"
-            )
+            is_running = self._look(0.01)
+            if not is_running or time.monotonic() > deadline_s:
+                raise AssertionError(f"{complaint}; on the screen is:\n{self.screen}")
 
     def style_at(self, text: str) -> tuple[str, str]:
         """Foreground and background of the first character of a text on the screen."""

@@ -10,7 +10,7 @@ from tests.toucan.cli.person import Person
 from tests.toucan.client.mini_server import MiniServer
 
 CTRL_C, CTRL_D = "\x03", "\x04"
-RED = "d00000"
+RED = "d70000"  # as a terminal of 256 colours has it
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_session_of_a_person(person: Callable[..., Person], server: MiniServer
     ann.enter("buy 1 AAPL @ 189.455")
     ann.sees("toucan: error: AAPL: price '189.455' is not a multiple of the tick, 0.01")
     ann.enter("orders")
-    ann.sees("  1  buy        100  AAPL    189.45    ACC1     new     local")
+    ann.sees(" 1  buy        100  AAPL    189.45    ACC1     new     local")
     ann.type(CTRL_D)
     assert ann.ends() == 0
     assert "1 of your orders stay open" in ann.screen
@@ -46,7 +46,7 @@ def test_a_session_of_a_person(person: Callable[..., Person], server: MiniServer
 
 def test_fills_come_above_what_is_being_typed(person: Callable[..., Person], server: MiniServer) -> None:
     ann = person()
-    ann.sees("no open orders")
+    ann.sees("local @ ")
     ann.enter("buy 100 AAPL @ 189.45")
     ann.sees("1 open")
     ann.sees("toucan>")
@@ -64,7 +64,7 @@ def test_fills_come_above_what_is_being_typed(person: Callable[..., Person], ser
 
 def test_completion_knows_symbols_and_own_orders(person: Callable[..., Person], server: MiniServer) -> None:
     ann = person()
-    ann.sees("no open orders")
+    ann.sees("local @ ")
     ann.type("buy 5 btc")
     ann.sees("BTC-USD  Bitcoin")
     ann.type("\t @ 1.00\r")
@@ -73,14 +73,14 @@ def test_completion_knows_symbols_and_own_orders(person: Callable[..., Person], 
     ann.enter("cancel ")
     ann.sees("say which orders")
     ann.type("cancel ")
-    ann.sees("1   buy 5 BTC-USD @ 1.00 for ACC1: new")
+    ann.sees("1      buy 5 BTC-USD @ 1.00 for ACC1: new")
     ann.type("\t\r")
     ann.sees("cancels on their way: 1")
 
 
 def test_a_soft_limit_is_asked_for(person: Callable[..., Person], server: MiniServer) -> None:
     ann = person()
-    ann.sees("no open orders")
+    ann.sees("local @ ")
     ann.enter("buy 1000 AAPL @ 189")
     ann.sees("the order is worth 189000 USD, above 50000\nSend it anyway? [y/N]")
     ann.enter("n")
@@ -96,7 +96,7 @@ def test_killing_needs_the_nodes_name_and_shows_in_red(
     person: Callable[..., Person], server: MiniServer
 ) -> None:
     ann = person()
-    ann.sees("no open orders")
+    ann.sees("local @ ")
     ann.enter("kill firm --level block-new --reason drill")
     ann.sees("Type firm to go on:")
     ann.type("frim\r")
@@ -116,7 +116,7 @@ def test_ctrl_c_drops_the_line_or_the_command_and_never_the_prompt(
     person: Callable[..., Person], server: MiniServer
 ) -> None:
     ann = person()
-    ann.sees("no open orders")
+    ann.sees("local @ ")
     ann.type("buy 100 AAPL")
     ann.sees("toucan> buy 100 AAPL")
     ann.type(CTRL_C)
@@ -140,13 +140,14 @@ def test_a_lost_connection_cannot_be_missed_and_comes_back(
     person: Callable[..., Person], server: MiniServer
 ) -> None:
     ann = person()
-    ann.sees("no open orders")
+    ann.sees("local @ ")
     ann.enter("buy 10 AAPL @ 1")
     ann.sees("1 open")
     server.kill()
     ann.sees("NOT CONNECTED for ")
     ann.sees("Connection refused | OLD: local @ ")
     assert ann.style_at("NOT CONNECTED")[1] == ann.style_at("local @")[1] == RED
+    assert ann.screen.count("local @") == 1  # and nothing else has written on the screen
     server.engine.fill(1, 4, 100)
     server.start()
     ann.sees("bought 4 AAPL @ 1.00 for ACC1 (order 1: partially filled, 4 of 10 @ 1)")
@@ -173,7 +174,9 @@ def test_a_terminal_that_can_only_do_lines(person: Callable[..., Person], server
     ann.sees("Send it anyway? [y/N]")
     ann.type("y\n")
     ann.sees("order 1: buy 1000 AAPL @ 189.00 for ACC1: new")
+    ann.waits(lambda: ann.screen.count("toucan>") == 2, "no prompt")
     ann.type(CTRL_C)
+    ann.waits(lambda: ann.screen.count("toucan>") == 3, "no new prompt")
     ann.enter("exit")
     assert ann.ends() == 0
     assert b"\x1b" not in ann.raw

@@ -12,7 +12,7 @@ from tests.toucan.core.risk_desk import ALICE, INSTRUMENTS, RiskDesk, S, terms
 
 from toucan.core import exposure as module
 from toucan.core.claims import NO_CLAIM, Claim, is_more_aggressive, resting_price, worst_claim, worst_price
-from toucan.core.exposure import Exposure
+from toucan.core.exposure import Exposure, SideUsage
 from toucan.core.instruments import NUMBER_MAX
 from toucan.core.order import OrderState, PendingRequest
 from toucan.core.risk_tree import LimitTree
@@ -310,6 +310,11 @@ def recomputed(desk: RiskDesk) -> dict[str, Any]:
     return nodes
 
 
+def listed(side: SideUsage) -> list[Any]:
+    assert side.prices == sorted(side.counts), "each price once, ascending"
+    return [side.quantity, side.reducing, [price for price in side.prices for _ in range(side.counts[price])]]
+
+
 def shown(exposure: Exposure) -> dict[str, Any]:
     """The same of the real one; what is all zeros is left out on both sides."""
     return {
@@ -318,11 +323,7 @@ def shown(exposure: Exposure) -> dict[str, Any]:
             "open": node.open_notional,
             "gross": node.gross_notional,
             "symbols": {
-                which: {
-                    "position": usage.position,
-                    BUY: [usage.buy.quantity, usage.buy.reducing, usage.buy.prices],
-                    SELL: [usage.sell.quantity, usage.sell.reducing, usage.sell.prices],
-                }
+                which: {"position": usage.position, BUY: listed(usage.buy), SELL: listed(usage.sell)}
                 for which, usage in node.symbols.items()
             },
         }

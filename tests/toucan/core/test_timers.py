@@ -170,6 +170,16 @@ def test_a_filled_order_that_may_still_grow_is_cancelled_too() -> None:
 # ---------------------------------------------------------------- orders that are overdue
 
 
+def test_an_order_that_is_overdue_when_a_grace_time_ends_is_cancelled_once() -> None:
+    desk = Desk()
+    opened(desk, 6)
+    order = desk.working(terms(time_in_force=TimeInForce.GTD, expire_at_ns=START_NS + S))
+    other = desk.working(terms())
+    broken(desk)
+    assert cancelled(desk.pass_time(6)) == [order.order_id, other.order_id]
+    assert len({message.cl_ord_id for message in desk.sent if isinstance(message, CancelOrder)}) == 2
+
+
 @pytest.mark.parametrize("time_in_force", [TimeInForce.DAY, TimeInForce.GTD])
 def test_an_order_that_its_venue_should_have_ended_is_cancelled(time_in_force: TimeInForce) -> None:
     desk = Desk()
@@ -209,7 +219,11 @@ def test_timers_are_found_again_in_the_state() -> None:
         events = timers.tick(now_ns)
         assert events == desk.timers.tick(now_ns)
         found.append(len(events))
-    assert found == [1, 2, 3]  # the second order; the session and its order; the same once more, and the first order
+    assert found == [
+        1,
+        2,
+        2,
+    ]  # the second order; the session and its order; again, since nothing was applied, the order by its end
 
 
 # ---------------------------------------------------------------- clients that are forgotten

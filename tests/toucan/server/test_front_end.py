@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -101,6 +102,14 @@ def test_settings_file_is_strict_and_the_other_sections_are_let_be(tmp_path: Pat
 # ---------------------------------------------------------------- the whole
 
 
+async def _word(call: Any) -> str:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
+
+
 def test_every_method_of_the_api_is_there() -> None:
     async def scenario() -> None:
         async with World.open() as world:
@@ -116,10 +125,7 @@ def test_every_method_of_the_api_is_there() -> None:
                         reading = channel.unary_stream(path)(b"").read()
                     else:
                         reading = channel.unary_unary(path)(b"")
-                    try:
-                        await reading
-                    except grpc.aio.AioRpcError as error:
-                        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, path
+                    assert await _word(reading) in ("OK", "INVALID_ARGUMENT"), path
 
     run(scenario())
 
@@ -142,10 +148,14 @@ def test_address_that_is_taken_is_told(tmp_path: Path) -> None:
 def test_several_front_ends_share_an_address() -> None:
     async def scenario() -> None:
         engine = LocalEngine()
-        async with World.open(engine=engine, share_port=True) as first:
-            async with World.open(engine=engine, share_port=True, listen=first.front.address) as second:
-                assert first.front.address == second.front.address
-                assert (await second.client().submit()).order_id == 1
+        async with contextlib.AsyncExitStack() as stack:
+            first = await stack.enter_async_context(World.open(engine=engine, share_port=True))
+            listen = first.front.address
+            second = await stack.enter_async_context(
+                World.open(engine=engine, share_port=True, listen=listen)
+            )
+            assert first.front.address == second.front.address
+            assert (await second.client().submit()).order_id == 1
 
     run(scenario())
 
@@ -156,6 +166,11 @@ def test_named_limits_are_all_listed() -> None:
 
 
 # ---------------------------------------------------------------- health, reflection
+
+
+def _reflection(world: World) -> Any:
+    make: Any = reflection_pb2_grpc.ServerReflectionStub
+    return make(world.client().channel)
 
 
 def test_health_follows_the_engine() -> None:
@@ -183,7 +198,7 @@ def test_health_follows_the_engine() -> None:
 def test_reflection_describes_the_api_to_anybody(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with World.open(write_users(tmp_path / "users")) as world:
-            stub: Any = reflection_pb2_grpc.ServerReflectionStub(world.client().channel)  # type: ignore[no-untyped-call]
+            stub: Any = _reflection(world)
             call = stub.ServerReflectionInfo()
             await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
             names = {service.name for service in (await call.read()).list_services_response.service}
@@ -192,7 +207,7 @@ def test_reflection_describes_the_api_to_anybody(tmp_path: Path) -> None:
                 "aviary.toucan.v1.RiskService",
                 "grpc.health.v1.Health",
             } <= names
-            symbol = "aviary.toucan.v1.OrderEntryService.SubmitOrder"
+            symbol = "aviary.toucan.v1.OrderEntryService"
             await call.write(reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol))
             assert (await call.read()).file_descriptor_response.file_descriptor_proto
             call.cancel()
@@ -209,7 +224,7 @@ def test_streams_of_nobody_are_few(tmp_path: Path) -> None:
                 await watch.read()
             over = await failing(health.Watch(health_pb2.HealthCheckRequest()).read())
             assert (over.status, over.code) == ("RESOURCE_EXHAUSTED", "TOO_MANY_STREAMS")
-            reflection: Any = reflection_pb2_grpc.ServerReflectionStub(world.client().channel)  # type: ignore[no-untyped-call]
+            reflection: Any = _reflection(world)
             assert (await failing(reflection.ServerReflectionInfo().read())).code == "TOO_MANY_STREAMS"
             await world.client("alice").orders.WatchOrders(pb.WatchOrdersRequest()).read()
             watches[0].cancel()

@@ -227,6 +227,33 @@ def test_same_key_gets_the_same_answer_and_is_executed_once() -> None:
     run(scenario())
 
 
+def test_key_of_another_request_gets_no_answer_that_is_not_its_own() -> None:
+    async def scenario() -> None:
+        async with World.open() as world:
+            client = world.client()
+            for number in (1, 2):
+                await client.orders.SubmitOrder(_submit(number))
+            level = pb.SetTradingStateRequest(
+                key=key(1), node="firm", level=tp.TRADING_LEVEL_BLOCK_NEW, reason="x"
+            )
+            for call in (
+                client.orders.MassCancel(pb.MassCancelRequest(key=key(1))),
+                client.orders.CancelOrder(pb.CancelOrderRequest(key=key(1), order_id=2)),
+                client.risk.SetTradingState(level),
+                client.risk.SetLimit(
+                    pb.SetLimitRequest(key=key(1), node="firm", limit="max_position", value="1", reason="x")
+                ),
+            ):
+                failure = await failing(call)
+                assert (failure.status, failure.code, failure.field) == (
+                    "INVALID_ARGUMENT",
+                    "KEY_REUSED",
+                    "key.number",
+                )
+
+    run(scenario())
+
+
 def test_answer_lost_with_the_engine_is_told_when_the_key_is_sent_again() -> None:
     async def scenario() -> None:
         async with World.open() as world:

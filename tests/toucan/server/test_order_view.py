@@ -213,12 +213,12 @@ def test_every_change_is_told_once_whatever_breaks(actions: list[str]) -> None:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=20))
 def test_with_history_lost_a_snapshot_makes_it_whole(steps: list[int]) -> None:
     engine = LocalEngine()
     front, client = Front(engine), Watcher()
-    for number in range(250):
+    for number in range(2 * SNAPSHOT_ORDERS_PER_TURN + 50):
         engine.submit(terms(), ALICE if number % 2 else BOB)
     front.port.replace_copy(keeps_history=False)
     client.connect(front)

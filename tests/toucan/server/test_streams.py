@@ -211,6 +211,20 @@ def test_client_that_takes_nothing_is_cut_off_with_a_reason_and_can_resume() -> 
     run(scenario())
 
 
+def test_client_that_does_not_even_take_the_first_message_is_cut_off_too() -> None:
+    async def scenario() -> None:
+        async with World.open() as world:
+            for _ in range(300):
+                world.engine.submit(terms(text="x" * 200))
+            # Its window is too small for the snapshot's first message, and nothing is read.
+            stream = world.client(options=_NARROW).orders.WatchOrders(pb.WatchOrdersRequest())
+            await until(lambda: _writing(world))
+            _look_after(world, CUT_OFF_AFTER_S + 1)
+            assert (await end_of(stream)).code == "SLOW_CONSUMER"
+
+    run(scenario())
+
+
 def test_client_with_too_many_changed_orders_is_cut_off_in_the_middle_of_a_write() -> None:
     async def scenario() -> None:
         async with World.open() as world:

@@ -42,6 +42,8 @@ class MemoryJournal:
         self.order_ids: set[int] = set()
         self.cl_ord_ids: set[str] = set()
         self.is_failing = False
+        #: Whether a venue takes new orders now, as far as the engine's connection goes.
+        self.is_ready: Callable[[str], bool] = lambda venue: True
         self.snapshot: Snapshot | None = None
         self._world = world
         self._staged: list[Record] = []
@@ -78,6 +80,10 @@ class MemoryJournal:
             self._undead = staged if may_reappear else []
             raise JournalUnavailable("the disk is full", may_reappear=may_reappear)
         self._undead = []
+        for record in staged:
+            for event in decode(record.payload):
+                if isinstance(event, ev.OrderAccepted) and not self.is_ready(event.venue):
+                    raise Violation(f"order {event.order_id} was accepted while {event.venue} was not ready")
         self._keep(staged)
         self._next_seq = self.committed_seq + 1
         self._world.point("committed")

@@ -73,6 +73,7 @@ class SimulatedEngine:
         clock = EngineClock(self._wall_ns, self.monotonic_ns, state.at_ns)
         self.sessions = {name: VenueSession(name, FIRM, state, self._instruments) for name in self.venues}
         self.links = {name: SlowLink(venue) for name, venue in self.venues.items()}
+        self.journal.is_ready = lambda venue: self.sessions[venue].phase is Phase.READY
         self.decider = Decider(state, self._instruments, "T")
         log = cast(Any, EventLog(self.world, self.follower.take))
         market = cast(Any, type("MarketLog", (), {"writer": _Market()})())

@@ -25,7 +25,7 @@ __all__ = ["Mutation", "Outcome", "Run", "run_scenario", "run_seed"]
 
 Mutation = Callable[[], AbstractContextManager[object]]
 #: With nothing wrong any more, everything is settled by then.
-SETTLE_S_MAX = 30.0
+SETTLE_S_MAX = 15.0
 PUMP_NS = 2 * MS
 
 
@@ -148,13 +148,19 @@ class Run:
         self.journal.is_failing = False
 
     def front_dies(self, number: int) -> None:
+        """With whoever was on the same host, or without."""
         front = self.fronts.pop(number % len(self.fronts))
-        if number % 3 == 0:  # with whoever was on the same host
+        front.die()
+        if number % 3 == 0:
             for client in self.clients:
                 if client.front is front:
                     client.die()
-        front.die()
         self._new_front()
+
+    def host_dies(self, number: int) -> None:
+        """A front end, its clients and the engine, all at once."""
+        self.engine.die("its host's death")
+        self.front_dies(number - number % 3)
 
     def front_stalls(self, number: int) -> None:
         front = self.fronts[number % len(self.fronts)]
@@ -242,6 +248,7 @@ _HAPPENS: dict[str, Callable[[Run, int], None]] = {
     "engine stalls": Run.engine_stalls,
     "disk fails": Run.disk_fails,
     "front dies": Run.front_dies,
+    "host dies": Run.host_dies,
     "front stalls": Run.front_stalls,
     "client dies": Run.client_dies,
     "clock steps": Run.clock_steps,

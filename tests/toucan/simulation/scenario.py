@@ -40,7 +40,7 @@ NOON_NS, NEARLY_MIDNIGHT_NS = 1_767_621_600 * S, 1_767_657_598 * S
 #: How likely each is to be the next one.
 FAULTS = {
     "engine dies soon": 12, "engine dies": 4, "engine stalls": 5, "disk fails": 5, "front dies": 3, "front stalls": 2, "client dies": 3,
-    "clock steps": 3, "venue loses everything": 1, "line is cut": 4, "snapshot": 4,
+    "clock steps": 3, "host dies": 2, "venue loses everything": 1, "line is cut": 4, "snapshot": 4,
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from toucan.core.instruments import Instrument
 from toucan.core.values import ExecType, OrderType, Side, TimeInForce
-from toucan.core.venue_messages import CancelOrder, NewOrder, ReplaceOrder, Report, ToVenue
+from toucan.core.venue_messages import NewOrder, ReplaceOrder, Report, ToVenue
 from toucan.exchange.core.exchange import Exchange
 from toucan.venue.events import Connected, Disconnected, VenueEvent
 from toucan.venue.link import Deliver
@@ -33,8 +33,8 @@ class SimulatedVenue:
         self.instruments = list(instruments)
         self.behaviour = behaviour
         self.lives = 0
-        #: Requests of the engine by id: how often they were carried out.
-        self.carried_out: Counter[str] = Counter()
+        #: Requests of the engine by id, cancels aside: how often they were handed to the line, by whichever engine.
+        self.handed_over: Counter[str] = Counter()
         #: Of lives that are over: the exec_ids of all trades.
         self.trades_of_old: set[str] = set()
         self.local = LocalVenue(self._core(), world.now_ns)
@@ -72,7 +72,6 @@ class SimulatedVenue:
         """A new life."""
         self.world.say(f"{self.name} loses its state")
         self.trades_of_old |= {report.exec_id for report in self.reports() if report.kind is ExecType.TRADE}
-        self.carried_out.clear()
         self.local.restart(self._core())
 
     def reports(self) -> list[Report]:
@@ -81,10 +80,6 @@ class SimulatedVenue:
 
     def carry_out(self, message: ToVenue) -> None:
         """A request of the engine arrives."""
-        if isinstance(message, (NewOrder, ReplaceOrder, CancelOrder)):
-            self.carried_out[message.cl_ord_id] += 1
-            if self.carried_out[message.cl_ord_id] > 1 and not isinstance(message, CancelOrder):
-                raise Violation(f"{type(message).__name__} {message.cl_ord_id} was sent twice")
         self.local.advance(self.world.now_ns)
         self.local.dispatch(self.core.handle(FIRM, message, self.world.now_ns))
 
@@ -132,6 +127,10 @@ class SlowLink:
             return False
         for message in messages:
             self._world.say(f"to {self._venue.name}: {message}")
+            if isinstance(message, (NewOrder, ReplaceOrder)):
+                self._venue.handed_over[message.cl_ord_id] += 1
+                if self._venue.handed_over[message.cl_ord_id] > 1:
+                    raise Violation(f"{type(message).__name__} {message.cl_ord_id} was sent twice")
             delay_ns = self._world.between(10_000, 3 * MS)
             due_ns = max(self._world.now_ns + delay_ns, self._last_due_ns)
             self._last_due_ns = due_ns

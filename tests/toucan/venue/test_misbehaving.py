@@ -86,6 +86,17 @@ def test_the_end_of_a_mass_status_is_never_told_behind_a_loss() -> None:
     assert one.next().cl_ord_id == "x"
 
 
+def test_answers_about_the_status_are_never_lost() -> None:
+    under_test, core = _venue(BEHAVES)
+    one = under_test.session("one")
+    one.ask(order("x", BUY, 10, 50))
+    core.behaviour = Behaviour(lose=1.0)
+    assert one.ask(StatusRequest("x")).kind is ExecType.ORDER_STATUS
+    one.tell(MassStatusRequest("q"))
+    assert one.next().kind is ExecType.ORDER_STATUS
+    assert ResumeEnd("q") in one.events
+
+
 def test_reports_of_two_orders_change_places_but_not_those_of_one() -> None:
     under_test, _ = _venue(Behaviour(swap=1.0))
     one = under_test.session("one")

@@ -61,8 +61,9 @@ class RawVenue:
 
     def accept(self) -> list[ToVenue]:
         """The next connection; gives its first messages."""
-        self.connection.close()
+        old = self.connection
         self.connection, _ = self._listener.accept()
+        old.close()  # only now: that the link has left it is not this side's doing
         self.connection.settimeout(PATIENCE_S)
         return list(firm_reader().feed(self.connection.recv(1 << 16)))
 
@@ -112,16 +113,33 @@ def test_a_venue_that_comes_back_is_found_and_is_another_life(tmp_path: Path) ->
         link.stop()
 
 
-def test_that_there_is_still_nobody_is_told_once(tmp_path: Path, link: SocketVenueLink) -> None:
-    inbox = Inbox()
+class CountingChance(Random):
+    """Says when it was asked three times for a pause."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.asked = 0
+        self.is_enough = threading.Event()
+
+    def uniform(self, a: float, b: float) -> float:
+        self.asked += 1
+        if self.asked == 3:
+            self.is_enough.set()
+        return super().uniform(a, b)
+
+
+def test_that_there_is_still_nobody_is_told_once(tmp_path: Path) -> None:
+    inbox, chance = Inbox(), CountingChance()
+    link = SocketVenueLink(tmp_path / "raw.sock", "firm", chance=chance)
     link.start(inbox.deliver)
-    inbox.wait(Disconnected)
+    assert chance.is_enough.wait(PATIENCE_S)
     venue = RawVenue(tmp_path / "raw.sock")
     try:
         assert venue.accept() == [Resume("firm", "", 0)]
         inbox.wait(Connected)
         assert len(inbox.all(Disconnected)) == 1
     finally:
+        link.stop()
         venue.close()
 
 

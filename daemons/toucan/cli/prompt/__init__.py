@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from toucan.cli.caller import ConnectionOptions
+    from toucan.cli.command import ConnectionOptions
 
 __all__ = ["run_prompt"]
 

@@ -14,7 +14,8 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
 
 from toucan.cli import toucan_group
-from toucan.cli.caller import Caller, ConnectionOptions
+from toucan.cli.caller import Caller
+from toucan.cli.command import ConnectionOptions
 from toucan.cli.exits import Exit
 from toucan.cli.limits import HISTORY_LINES_MAX, PROMPT_WAIT_S, REFRESH_INTERVAL_S
 from toucan.cli.lines import run_line

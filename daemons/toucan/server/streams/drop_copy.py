@@ -22,6 +22,7 @@ from toucan.server.limits import DROP_COPIES_PER_MESSAGE, DROP_COPIES_WAITING_MA
 from toucan.server.streams.book import StreamBook
 from toucan.server.streams.event_facts import EventFacts, facts_of
 from toucan.server.streams.outlet import Outlet
+from toucan.server.streams.resume import resume_point
 from toucan.server.translate import fields
 from toucan.server.translate.pieces import drop_copy_event, drop_copy_response
 
@@ -192,9 +193,7 @@ class DropCopy:
         for account in sorted(accounts or ()):
             call.user.require_account(account)
         scope = call.user if accounts is None else msgspec.structs.replace(call.user, accounts=accounts)
-        after_seq = (
-            fields.event_number(request.after_seq, "after_seq") if request.HasField("after_seq") else None
-        )
+        after_seq = await resume_point(self._feed.port, request)
         with self._book.place(call):
             watch = DropCopyWatch(self._book, call.identity, self._feed, scope, after_seq)
             self._feed.watches.add(watch)

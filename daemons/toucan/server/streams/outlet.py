@@ -109,6 +109,9 @@ class Outlet:
     async def drive(self, context: StreamContext) -> None:
         """Sends until the client goes (``CancelledError``) or the stream is ended (:class:`~toucan.server.errors.CallError`)."""
         with self._driven_by_this_task():
+            # Before any message, so that a stream which is stuck in its first one can still be ended with a status.
+            await context.send_initial_metadata(())
+            self.poke()
             while True:
                 await self._bell.wait()
                 self._bell.clear()
@@ -142,7 +145,6 @@ class Outlet:
     def _driven_by_this_task(self) -> Iterator[None]:
         self._task = asyncio.current_task()
         self._pump.outlets.add(self)
-        self.poke()
         try:
             yield
         finally:

@@ -30,8 +30,8 @@ from toucan.server.streams.book import StreamBook
 from toucan.server.streams.order_view import OrderView
 from toucan.server.streams.orders import OrderFeed
 from toucan.server.streams.outlet import Outlet
+from toucan.server.streams.resume import resume_point
 from toucan.server.streams.session_book import SessionBook
-from toucan.server.streams.watch_orders import resume_point
 from toucan.server.translate import from_wire
 from toucan.server.translate.from_wire import Key
 from toucan.server.translate.pieces import session_updates
@@ -206,7 +206,7 @@ class Session:
                 self._sessions.close(stream, is_orderly=is_orderly)
 
     async def _open(self, stream: SessionStream, first: pb.SessionRequest) -> None:
-        after_seq = await resume_point(self._feed, first.open)
+        after_seq = await resume_point(self._feed.port, first.open)
         await self._sessions.open(stream, ASK_TIMEOUT_S)
         stream.watch(after_seq)
         record = self._feed.port.state.client(stream.client)

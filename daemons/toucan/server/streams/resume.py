@@ -1,0 +1,22 @@
+"""Where a stream goes on."""
+
+from __future__ import annotations
+
+from aviary.toucan.v1 import toucan_pb2 as pb
+from toucan.engine.port import EnginePort
+from toucan.server.limits import AHEAD_WAIT_S
+from toucan.server.translate import fields
+
+__all__ = ["resume_point"]
+
+
+async def resume_point(
+    port: EnginePort, request: pb.WatchOrdersRequest | pb.DropCopyRequest | pb.OpenSession
+) -> int | None:
+    """The event after which a client wants to go on. If he has heard more, from another front end, than this one knows, it is waited for."""
+    if not request.HasField("after_seq"):
+        return None
+    after_seq = fields.event_number(request.after_seq, "after_seq")
+    if after_seq > port.state.seq:
+        await port.wait_for(after_seq, AHEAD_WAIT_S)
+    return after_seq
