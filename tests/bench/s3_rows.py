@@ -1,8 +1,12 @@
-"""Hits of the S3 endpoint, signed and authorised, against nginx's proxy_cache (unsigned) and SeaweedFS (signed)."""
+"""Hits of the S3 endpoint, signed, and authorised at the store behind, against nginx's proxy_cache (unsigned) and SeaweedFS (signed)."""
 
 from __future__ import annotations
 
+import re
 import statistics
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -10,14 +14,14 @@ from urllib.parse import urlsplit
 
 from tests.system.harness import KEY, SECRET, s3_client
 
-from .generator import CONNECTIONS, Generator, ceiling_requests_per_s, generator
+from .generator import CONNECTIONS, REPOSITORY, Generator, ceiling_requests_per_s, generator
 from .local_rows import KIB, MIB, started_host
-from .machine import cpu_seconds
+from .machine import LOAD_CORE, cpu_seconds
 from .objects import BUCKET, content, make_files
 from .peers import Peer, nginx_cache, seaweedfs
 from .row import Bench, Measurement, alternate
 
-__all__ = ["small_against_nginx", "small_against_seaweedfs", "transfer_against_nginx"]
+__all__ = ["sending", "small_against_nginx", "small_against_seaweedfs", "transfer_against_nginx"]
 
 SMALL_BYTES = 4 * KIB
 
@@ -34,6 +38,14 @@ class Side:
     busy: list[float] = field(default_factory=list)
     #: Requests per CPU-second, which other work on the machine hardly changes.
     per_cpu_s: list[float] = field(default_factory=list)
+    #: Of the workers, if it is ours.
+    metrics: list[str] = field(default_factory=list)
+
+    def rights_asked(self) -> int:
+        """How often the store was asked whether the caller may read."""
+        pages = [urllib.request.urlopen(url).read().decode() for url in self.metrics]
+        found = re.findall(r"^cashy_s3_rights_asked_total\S* (\S+)$", "\n".join(pages), re.MULTILINE)
+        return round(sum(map(float, found)))
 
     def requests_per_s(self, count: int) -> float:
         """Requests answered per second, each a different one."""
@@ -54,13 +66,27 @@ class Side:
 
 
 @contextmanager
-def _ours(bench: Bench, digests: dict[str, str], memory: str) -> Iterator[Side]:
-    root = bench.folder / "origin"
-    with started_host(bench, "host", f"file={root}", memory=memory, workers=1) as host, generator() as load:
+def _ours(bench: Bench, digests: dict[str, str], size_bytes: int, memory: str) -> Iterator[Side]:
+    """Before a store, which decides who may read what is cached; it is on the load's core, and has nothing to do while it is not asked."""
+    folder = bench.folder / "store"
+    folder.mkdir()
+    with ExitStack() as stack:
+        store = stack.enter_context(seaweedfs(folder, core=LOAD_CORE))
+        _upload(store, digests, size_bytes)
+        origin = f"s3={store.url}"
+        host = stack.enter_context(started_host(bench, "host", origin, memory=memory, workers=1))
+        load = stack.enter_context(generator())
         address = urlsplit(host.url)
         load.aim(str(address.hostname), address.port or 80, BUCKET, KEY, SECRET)
         load.verify(digests)  # all is cached after this
-        yield Side(load, list(digests), host.process.pid)
+        yield Side(load, list(digests), host.process.pid, metrics=host.metrics["s3"])
+
+
+def _upload(store: Peer, digests: dict[str, str], size_bytes: int) -> None:
+    client = s3_client(store.url)
+    for key in digests:
+        client.put_object(Bucket=BUCKET, Key=key, Body=content(key, size_bytes))
+    client.close()
 
 
 @contextmanager
@@ -77,9 +103,10 @@ def _small(
     digests = make_files(bench.folder / "origin", bench.scaled(1000, 50), SMALL_BYTES)
     count = bench.scaled(20_000, 500)
     with ExitStack() as stack:
-        ours = stack.enter_context(_ours(bench, digests, memory))
+        ours = stack.enter_context(_ours(bench, digests, SMALL_BYTES, memory))
         theirs = stack.enter_context(contextmanager(started)(digests))
         measured = alternate(bench, lambda: ours.requests_per_s(count), lambda: theirs.requests_per_s(count))
+        measured.notes["rights_asked_at_the_store"] = ours.rights_asked()
     measured.notes["core_used_ours"] = round(statistics.median(ours.busy[1:]), 2)
     measured.notes["core_used_peer"] = round(statistics.median(theirs.busy[1:]), 2)
     measured.notes["requests_per_cpu_s_ours"] = round(statistics.median(ours.per_cpu_s[1:]))
@@ -108,9 +135,7 @@ def small_against_seaweedfs(bench: Bench) -> Measurement:
         folder = bench.folder / "weed"
         folder.mkdir()
         with seaweedfs(folder) as peer:
-            client = s3_client(peer.url)
-            for key in digests:
-                client.put_object(Bucket=BUCKET, Key=key, Body=content(key, SMALL_BYTES))
+            _upload(peer, digests, SMALL_BYTES)
             with _theirs(peer, digests, signed=True) as side:
                 yield side
 
@@ -125,14 +150,28 @@ def transfer_against_nginx(size_bytes: int, connections: int = CONNECTIONS) -> C
         digests = make_files(bench.folder / "origin", bench.scaled(objects, 2), size_bytes)
         count = max(connections, bench.scaled(4 << 30, 64 * MIB) // size_bytes)
         with (
-            _ours(bench, digests, "768MiB") as ours,
+            _ours(bench, digests, size_bytes, "768MiB") as ours,
             nginx_cache(bench.folder / "nginx", bench.folder / "origin") as peer,
             _theirs(peer, digests, signed=False) as theirs,
         ):
-            return alternate(
+            measured = alternate(
                 bench,
                 lambda: ours.megabytes_per_cpu_s(count, connections),
                 lambda: theirs.megabytes_per_cpu_s(count, connections),
             )
+            measured.notes["rights_asked_at_the_store"] = ours.rights_asked()
+            return measured
 
     return run
+
+
+def sending(bench: Bench) -> Measurement:
+    """Bytes (10^6) per CPU-second of a sender of blocks of shared memory: written, as here, against ``sendfile``."""
+    total_bytes = bench.scaled(4 << 30, 64 * MIB)
+
+    def sent(way: str) -> float:
+        command = [sys.executable, "-m", "tests.bench.sending", way, str(total_bytes)]
+        done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+        return total_bytes / 1e6 / max(float(done.stdout), 1e-9)
+
+    return alternate(bench, lambda: sent("write"), lambda: sent("sendfile"))

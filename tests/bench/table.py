@@ -28,6 +28,7 @@ ROWS: tuple[Row, ...] = (
     Row("s3_hit_4k_seaweedfs", "req/s", "SeaweedFS S3, signed", "higher", 4.0, s3_rows.small_against_seaweedfs),
     Row("s3_hit_1m_nginx", "MB/CPU-s", _NGINX, "higher", 1.0, s3_rows.transfer_against_nginx(MIB)),
     Row("s3_hit_64m_nginx", "MB/CPU-s", _NGINX, "higher", 1.0, s3_rows.transfer_against_nginx(64 * MIB, 4)),
+    Row("s3_send_sendfile", "MB/CPU-s", "sendfile", "higher", None, s3_rows.sending),
     Row("s3_cold_first_byte", "ms", "SeaweedFS, same link", "lower", 1.3, cold_rows.first_byte),
     Row("s3_cold_256m", "MB/s", "SeaweedFS, same link", "higher", 0.9, cold_rows.cold_transfer),
     Row("s3_cold_cpu", "CPU-s/GB", "SeaweedFS directly", "lower", None, cold_rows.cold_cpu),

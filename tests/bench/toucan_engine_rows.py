@@ -36,7 +36,12 @@ def engine_rate(bench: Bench) -> Measurement:
     count = bench.scaled(10_000, 500)
     found: list[float] = []
     cpu_us: list[float] = []
-    with disk_folder() as folder, started_engine(folder) as engine, ring_client(engine.socket) as ring, pinned(LOAD_CORE):
+    with (
+        disk_folder() as folder,
+        started_engine(folder) as engine,
+        ring_client(engine.socket) as ring,
+        pinned(LOAD_CORE),
+    ):
         for _ in range(bench.runs + 1):
             seconds, cpu_s = _orders(engine, ring, count)
             found.append(count / seconds)
@@ -44,7 +49,9 @@ def engine_rate(bench: Bench) -> Measurement:
             ring.cancel_all()
     notes = {
         "engine_cpu_us_per_order": round(min(cpu_us[1:]), 1),
-        "core_used_by_engine": round(max(cpu * rate for cpu, rate in zip(cpu_us[1:], found[1:], strict=True)) / 1e6, 2),
+        "core_used_by_engine": round(
+            max(cpu * rate for cpu, rate in zip(cpu_us[1:], found[1:], strict=True)) / 1e6, 2
+        ),
     }
     return against_limit(found[1:], ORDERS_PER_S_LIMIT, **notes)
 
@@ -87,7 +94,9 @@ def replay_rate(bench: Bench) -> Measurement:
                 found.append(seq / (time.perf_counter() - began))
                 follower.close()
                 if state.seq != seq or state.live or len(state.orders) < count:
-                    raise Unavailable(f"the replay has {len(state.orders)} orders, {len(state.live)} of them live")
+                    raise Unavailable(
+                        f"the replay has {len(state.orders)} orders, {len(state.live)} of them live"
+                    )
                 digests.add(state.digest())
                 del state
     if len(digests) != 1:

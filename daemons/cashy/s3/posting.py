@@ -63,10 +63,10 @@ class PostedForm(NamedTuple):
         headers = {
             name: value for name, value in forwarded_headers(request.headers).items() if name in _PASSED
         } | {b"content-type": form_content_type(self.form.boundary)}
-        return start_head(headers, self.bucket, address, len(start) + self.left_bytes, now_s) + start
+        return _start_head(headers, self.bucket, address, len(start) + self.left_bytes, now_s) + start
 
 
-def start_head(
+def _start_head(
     headers: dict[bytes, bytes], bucket: str, address: StoreAddress, length: int, now_s: float
 ) -> bytes:
     """The head: unsigned, since the form is."""

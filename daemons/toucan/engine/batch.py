@@ -54,6 +54,9 @@ class Batch:
 
     def stage(self, first_seq: int, at_ns: int, events: list[Event]) -> None:
         """Events that are applied already; many become several records."""
+        if len(events) <= RECORD_EVENTS_MAX:  # nearly always
+            self.records.append(Staged(first_seq, at_ns, events))
+            return
         for start in range(0, len(events), RECORD_EVENTS_MAX):
             self.records.append(Staged(first_seq + start, at_ns, events[start : start + RECORD_EVENTS_MAX]))
 

@@ -35,28 +35,31 @@ __all__ = [
 class FrontCode(enum.StrEnum):
     """Codes of refusals that a front end makes itself, beside the engine's (:class:`toucan.core.outcomes.Refusal`)."""
 
-    #: A field of a message cannot be understood; the detail google.rpc.BadRequest names it.
+    #: A field of a message cannot be understood; the detail google.rpc.BadRequest names it. (INVALID_ARGUMENT)
     INVALID_REQUEST = "INVALID_REQUEST"
-    #: The number was used for a request of another kind or for another order; what was answered then is no answer to this one.
+    #: The number was used for a request of another kind or for another order: what was answered then is no answer to this one. (INVALID_ARGUMENT)
     KEY_REUSED = "KEY_REUSED"
+    #: Nobody knows who asks: no token, a wrong one, or a certificate of nobody's. (UNAUTHENTICATED)
     UNAUTHENTICATED = "UNAUTHENTICATED"
+    #: Who asks may not do this, or not on this account, symbol or node. (PERMISSION_DENIED)
     NOT_ENTITLED = "NOT_ENTITLED"
-    #: Too many requests of the client are waiting.
+    #: Too many requests of the session, or of all, are waiting; nothing was done, send it again. (RESOURCE_EXHAUSTED)
     QUEUE_FULL = "QUEUE_FULL"
+    #: The user, or all users together, have as many streams open as there may be. (RESOURCE_EXHAUSTED)
     TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
-    #: The engine is away; nothing was sent, or its answer was lost.
+    #: The engine is away; nothing was sent, or its answer was lost: it is known after the same key was sent again. (UNAVAILABLE)
     ENGINE_AWAY = "ENGINE_AWAY"
-    #: The event that ``min_seq`` asks for has not come in time.
+    #: The event that ``min_seq`` asks for has not come in time. (DEADLINE_EXCEEDED)
     NOT_CAUGHT_UP = "NOT_CAUGHT_UP"
-    #: A stream's client did not take what it was sent.
+    #: A stream's client did not take what it was sent; it can resume. (RESOURCE_EXHAUSTED)
     SLOW_CONSUMER = "SLOW_CONSUMER"
-    #: Another stream of the same session has taken its place.
+    #: Another stream of the same session has taken its place. (ABORTED)
     SESSION_TAKEN_OVER = "SESSION_TAKEN_OVER"
-    #: What the user may do has changed: open the stream again.
+    #: What the user may do has changed: open the stream again. (ABORTED)
     ENTITLEMENTS_CHANGED = "ENTITLEMENTS_CHANGED"
-    #: The front end is being stopped: go to another one, or come back.
+    #: The front end is being stopped: go to another one, or come back. (UNAVAILABLE)
     STOPPING = "STOPPING"
-    #: A bug of ours; the log of the front end says more.
+    #: A bug of ours; the log of the front end says more. (INTERNAL)
     INTERNAL = "INTERNAL"
 
 

@@ -18,7 +18,7 @@ _DECIMALS = st.integers(0, 10)
 
 
 @settings(deadline=None)
-@given(st.integers(-NUMBER_MAX // 1000, NUMBER_MAX // 1000), _DECIMALS, _STEPS)
+@given(st.integers(-(NUMBER_MAX // 1000), NUMBER_MAX // 1000), _DECIMALS, _STEPS)
 def test_what_is_on_the_grid_comes_back_the_same(count: int, decimals: int, step: int) -> None:
     units = count * step
     number = decimal_of(units, decimals)

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from toucan.core.values import Side
-from toucan.core.venue_messages import FromVenue, Report, Resume, ResumeEnd, StatusRequest
+from toucan.core.values import OrderType, Side, TimeInForce
+from toucan.core.venue_messages import FromVenue, NewOrder, Report, Resume, ResumeEnd, StatusRequest, Welcome
+from toucan.exchange.connection import FirmConnection
 from toucan.exchange.core.background import LOOKAHEAD_EVENTS, BackgroundEvent, EventKind
 from toucan.exchange.core.exchange import Exchange
 from toucan.exchange.core.wire import encode_all, venue_reader
 from toucan.exchange.errors import ExchangeConfigError
-from toucan.exchange.limits import CONNECTIONS_MAX
+from toucan.exchange.limits import BOOK_LEVELS, CONNECTIONS_MAX
+from toucan.exchange.market_data import MarketDataFeed
 from toucan.exchange.server import ExchangeServer
 from toucan.exchange.settings import ReplaySettings
 
@@ -75,6 +77,50 @@ def test_who_reads_so_slowly_that_the_log_has_moved_on_is_cut_off(caplog: pytest
 
     _run(test)
     assert "no longer kept" in caplog.text
+
+
+def test_what_is_no_longer_kept_is_missing_at_the_beginning_of_what_is_told() -> None:
+    async def test() -> None:
+        server = ExchangeServer(_exchange(reports_kept_max=100))
+        for number in range(500):
+            server.deliver(server.exchange.handle("late", StatusRequest(f"x{number}"), START_NS))
+        ours = await _joined(server)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(ours, encode_all([Resume("late", "L", 7)]))
+        reader = venue_reader()
+        messages: list[FromVenue] = []
+        while ResumeEnd() not in messages:
+            messages += [*reader.feed(await loop.sock_recv(ours, 1 << 20))]
+        assert messages[0] == Welcome("L", 500)
+        assert [message.venue_seq for message in messages if isinstance(message, Report)] == list(
+            range(401, 501)
+        )
+        ours.close()
+        await server.close()
+
+    _run(test)
+
+
+def test_market_data_is_told_only_if_it_looks_other_than_before() -> None:
+    exchange = _exchange()
+    server = ExchangeServer(exchange)
+    feed, connection = MarketDataFeed(exchange), FirmConnection(server)
+
+    def told(cl_ord_id: str, price: int) -> tuple[set[str], set[str]]:
+        connection.stale_quotes.clear()
+        connection.stale_books.clear()
+        order = NewOrder(cl_ord_id, "a", "ABC", Side.BUY, OrderType.LIMIT, TimeInForce.GTC, 10, price)
+        exchange.handle("A", order, START_NS)
+        feed.publish([connection])
+        return set(connection.stale_quotes), set(connection.stale_books)
+
+    assert told("top", 100) == ({"ABC"}, {"ABC"})
+    for number in range(1, BOOK_LEVELS):
+        assert told(f"level {number}", 100 - number) == (set(), {"ABC"})
+    assert told("below all that is shown", 1) == (set(), set())
+    assert told("new top", 101) == ({"ABC"}, {"ABC"})
+    feed.joined(connection)
+    assert connection.stale_quotes == connection.stale_books == {"ABC", "LOT", "NINE"}
 
 
 def test_connections_have_a_limit(caplog: pytest.LogCaptureFixture) -> None:

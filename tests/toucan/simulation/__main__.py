@@ -14,7 +14,7 @@ import structlog
 
 from .mutations import MUTATIONS
 from .run import run_scenario
-from .scenario import DURATION_S, draw_scenario
+from .scenario import DURATION_S, SHAPES, draw_scenario
 
 SEED_BITS = 32
 
@@ -31,6 +31,7 @@ def _arguments() -> argparse.Namespace:
         metavar="S",
         help="virtual seconds in which things go wrong",
     )
+    parser.add_argument("--shape", choices=SHAPES, default="anything", help="what goes wrong")
     parser.add_argument("--mutation", choices=MUTATIONS, help="breaks something on purpose")
     parser.add_argument("--go-on", action="store_true", help="does not stop at the first violation")
     parser.add_argument("--lines", type=int, default=60, help="so much of what happened is shown")
@@ -57,7 +58,9 @@ def main() -> int:
     counts: Counter[str] = Counter()
     began_at, runs, violations = time.monotonic(), 0, 0
     for seed in _seeds(arguments):
-        outcome = run_scenario(draw_scenario(seed, duration_s=arguments.duration), mutation)
+        outcome = run_scenario(
+            draw_scenario(seed, duration_s=arguments.duration, shape=arguments.shape), mutation
+        )
         counts += outcome.counts
         runs += 1
         if outcome.violation:

@@ -13,7 +13,7 @@ from toucan.venue.misbehaving import BEHAVES, MISBEHAVES, Behaviour
 from .clients import Habits
 from .world import MS, S
 
-__all__ = ["DURATION_S", "FAULTS", "Fault", "Scenario", "draw_scenario"]
+__all__ = ["DURATION_S", "FAULTS", "SHAPES", "Fault", "Scenario", "draw_scenario"]
 
 #: Virtual seconds in which things go wrong.
 DURATION_S = 4.0
@@ -42,6 +42,13 @@ FAULTS = {
     "engine dies soon": 12, "engine dies": 4, "engine stalls": 5, "disk fails": 5, "front dies": 3, "front stalls": 2, "client dies": 3,
     "clock steps": 3, "host dies": 2, "venue loses everything": 1, "line is cut": 4, "snapshot": 4,
 }  # fmt: skip
+#: Scenarios in which one kind of thing goes wrong again and again: faults that happen, how venues behave, whether replacements grow.
+SHAPES: dict[str, tuple[tuple[str, ...], Behaviour, bool] | None] = {
+    "anything": None,
+    "processes": (("engine dies soon", "engine dies", "front dies", "client dies", "host dies", "disk fails"), BEHAVES, True),
+    "lines": (("line is cut", "engine dies"), Behaviour(cut_at_request=0.08, swallow=0.05, late=0.2), True),
+    "venues": (("line is cut",), Behaviour(over_fill=0.05, resend=0.1, bust=0.03, hold_fill=0.2, lose=0.05), False),
+}  # fmt: skip
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -57,6 +64,7 @@ class Scenario(msgspec.Struct, frozen=True):
 
     seed: int
     duration_s: float
+    shape: str
     start_ns: int
     behaviour: Behaviour
     habits: Habits
@@ -69,21 +77,27 @@ class Scenario(msgspec.Struct, frozen=True):
     @property
     def command(self) -> str:
         """How to see it again."""
-        return f"python -m tests.toucan.simulation --seed {self.seed} --duration {self.duration_s:g}"
+        shape = "" if self.shape == "anything" else f" --shape {self.shape}"
+        return f"python -m tests.toucan.simulation --seed {self.seed} --duration {self.duration_s:g}{shape}"
 
 
-def draw_scenario(seed: int, *, duration_s: float = DURATION_S) -> Scenario:
+def draw_scenario(seed: int, *, duration_s: float = DURATION_S, shape: str = "anything") -> Scenario:
     """The scenario of a seed."""
-    chance = Random(f"scenario {seed}")
+    chance = Random(f"{shape} {seed}")
+    kinds: tuple[str, ...] = tuple(FAULTS)
     names = [Client(user, session) for user in ("alice", "bob", "carol") for session in ("desk", "robot")]
     clients = chance.sample(names, chance.randint(2, 5))
     may_grow = chance.random() < 0.7
     behaviour = _behaviour(chance)
+    what = SHAPES[shape]
+    if what is not None:
+        kinds, behaviour, may_grow = what
     if may_grow:  # a fill beyond what was asked for could be one of what is asked for
         behaviour = msgspec.structs.replace(behaviour, over_fill=0.0)
     return Scenario(
         seed=seed,
         duration_s=duration_s,
+        shape=shape,
         start_ns=chance.choice([NOON_NS, NEARLY_MIDNIGHT_NS]),
         behaviour=behaviour,
         habits=Habits(
@@ -92,7 +106,7 @@ def draw_scenario(seed: int, *, duration_s: float = DURATION_S) -> Scenario:
         ),
         fronts=chance.randint(1, 3),
         clients=tuple((name, chance.choice([None, 0, 200 * MS, S])) for name in clients),
-        faults=tuple(_faults(chance, duration_s)),
+        faults=tuple(_faults(chance, kinds, duration_s)),
         others_pause_ns=chance.choice([5, 20, 60]) * MS,
     )  # fmt: skip
 
@@ -114,10 +128,10 @@ def _behaviour(chance: Random) -> Behaviour:
     )
 
 
-def _faults(chance: Random, duration_s: float) -> list[Fault]:
+def _faults(chance: Random, kinds: tuple[str, ...], duration_s: float) -> list[Fault]:
     pause_s = chance.choice([0.1, 0.3, 1.0])
     faults, at_s = [], chance.uniform(0.0, 0.5)
-    kinds, weights = list(FAULTS), list(FAULTS.values())
+    weights = [FAULTS[kind] for kind in kinds]
     while at_s < duration_s:
         faults.append(Fault(int(at_s * S), chance.choices(kinds, weights)[0], chance.randrange(1000)))
         at_s += chance.uniform(0.0, 2 * pause_s)
