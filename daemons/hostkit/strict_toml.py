@@ -61,7 +61,7 @@ def parse_toml(text: str, shape: type[_T], source: str) -> _T:
     try:
         return msgspec.convert(document, shape, strict=True)
     except msgspec.ValidationError as error:
-        problem, path = _split(str(error))
+        problem, path = _located(document, shape, ()) or _split(str(error))
         where = ".".join(str(part) for part in path)
         raise StrictTomlError(
             source, line_of(text, path), f"{where}: {problem}" if where else problem
@@ -104,6 +104,24 @@ def _unknown_text(path: KeyPath, names: list[str]) -> str:
     near = difflib.get_close_matches(key, names, 1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}"
     return f"unknown key {'.'.join(str(part) for part in path)!r}{hint}"
+
+
+def _located(value: Any, shape: Any, path: KeyPath) -> tuple[str, KeyPath] | None:
+    """Problem and place of what is wrong within tables whose names are the author's own, which msgspec's messages do not tell."""
+    if not (isinstance(value, dict) and isinstance(shape, type) and issubclass(shape, msgspec.Struct)):
+        return None
+    for field in msgspec.structs.fields(shape):
+        item = value.get(field.encode_name)
+        if not isinstance(item, dict) or typing.get_origin(field.type) is not dict:
+            continue
+        inner = typing.get_args(field.type)[1]
+        for key, entry in item.items():
+            try:
+                msgspec.convert(entry, inner, strict=True)
+            except msgspec.ValidationError as error:
+                problem, rest = _split(str(error))
+                return problem, (*path, field.encode_name, key, *rest)
+    return None
 
 
 def _split(message: str) -> tuple[str, KeyPath]:

@@ -47,6 +47,7 @@ def test_what_is_right_is_read(tmp_path: Path) -> None:
         ('address = "x"', 'adress = "x"', 4, ["venue.SIM.adress", "did you mean 'address'"]),
         ("port = 2", 'port = "2"', 7, ["hosts.0.port", "int", "str"]),
         ("port = 2", "prot = 2", 7, ["hosts.0.prot", "did you mean 'port'"]),
+        ('address = "x"', "address = 5", 4, ["venue.SIM.address", "str", "int"]),
         ('address = "z"', "zzzzz = 1", 9, ["nested.zzzzz", "known are address, port"]),
         ('address = "z"', "address = 1", 9, ["nested.address"]),
         ('name = "a"', "", None, ["name"]),

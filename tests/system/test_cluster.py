@@ -199,8 +199,10 @@ class HostileWire:
         if len(data) < 65536 or 0 <= header > len(data) - HEADER_BYTES:
             return data  # of no great part of a block
         harm = self.harm
-        at = self._choose.randrange(1, len(data))
-        if harm == "payload corrupted" and header < 0:
+        at = self._choose.randrange(
+            HEADER_BYTES, len(data) - HEADER_BYTES
+        )  # not in a header that is cut in two
+        if harm == "payload corrupted" and MAGIC not in data:
             self._done()
             return data[:at] + bytes([data[at] ^ 1 << self._choose.randrange(8)]) + data[at + 1 :]
         if harm == "header corrupted" and header >= 0:

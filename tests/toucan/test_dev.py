@@ -95,7 +95,10 @@ def test_children_do_not_outlive_a_kill(tmp_path: Path) -> None:
 
 
 def test_several_front_ends_share_the_address(tmp_path: Path) -> None:
-    with dev(tmp_path, "--front-ends", "2") as (_, ready), toucan.client.connect(ready["grpc"], account="ACC1", session="s") as client:
+    with (
+        dev(tmp_path, "--front-ends", "2") as (_, ready),
+        toucan.client.connect(ready["grpc"], account="ACC1", session="s") as client,
+    ):
         order = client.buy("AAPL", 1, price="1.00", tif="gtc").order_id
         for name in ("server1", "server2"):
             os.kill(ready["processes"][name], signal.SIGKILL)

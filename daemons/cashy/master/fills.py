@@ -188,6 +188,11 @@ class Fill:
         self._buffer = None
 
     @property
+    def has_all(self) -> bool:
+        """Whether every byte has arrived; only the source's last word is missing."""
+        return 0 < self.length == self.watermark
+
+    @property
     def last_sign(self) -> float:
         """When a source was last asked or heard."""
         return max(self.heard_at, self.route.last_sign)
@@ -315,10 +320,12 @@ class FillTable:
             del self.fills[fill.digest]
 
     def leave(self, fill: Fill, waiter: FillWaiter) -> None:
-        """A waiter gives up; a fill that nobody waits for any more is cancelled."""
+        """A waiter gives up; a fill that nobody waits for any more is cancelled, unless all its bytes are there: who reads by the watermark may leave
+        before the source has said that it is done.
+        """
         if waiter in fill.waiters:
             fill.waiters.remove(waiter)
-        if not fill.waiters and fill.is_demand and not fill.is_done:
+        if not fill.waiters and fill.is_demand and not fill.is_done and not fill.has_all:
             self._cancel(fill)
 
     def _cancel(self, fill: Fill) -> None:

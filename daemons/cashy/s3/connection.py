@@ -358,6 +358,10 @@ class S3Connection(asyncio.BufferedProtocol):
     def _linger(self) -> None:
         if self.transport.is_closing():
             return
+        if self._has_eof:  # nothing is coming that would reset the connection
+            self._enter(Phase.SENDING)
+            self.transport.close()  # after what was written
+            return
         self._enter(Phase.LINGER)
         self.transport.write_eof()
         self._resume_reading()

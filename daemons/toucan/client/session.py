@@ -247,15 +247,16 @@ class Session:
                 link = self._connection.link(self._connection.connect_timeout_s)
                 self._run_stream(link)
                 failure = Failure("ABORTED", "the server ended the stream")
-            except NotReached as error:
+            except (NotReached, ServerUnavailable) as error:
+                # Also where the instrument table cannot be had: what was not taken comes again.
                 failure = Failure("UNAVAILABLE", str(error))
             except grpc.RpcError as error:
                 failure = failure_of_error(error)
-            except ValueError:  # gRPC's, for a channel that is closed
-                failure = Failure("CANCELLED", "the connection was closed")
             except ToucanError as error:
                 self._give_up(error)
                 return
+            except ValueError:  # gRPC's, for a channel that is closed
+                failure = Failure("CANCELLED", "the connection was closed")
             attempts = 0 if self._last_heard_s != heard_s else attempts + 1
             if self._is_finished():
                 break

@@ -100,14 +100,23 @@ class Watch(Generic[_Batch, _Item]):
             except ValueError:  # gRPC's, for a channel that is closed
                 self._ended(Failure("CANCELLED", "the connection was closed"))
             else:
-                return self._heard(response)
+                self._waiting_since_s = None
+                batch = self._heard(response)
+                if batch is not None:
+                    return batch
             finally:
                 self._waiting_since_s = None
         self.close()
         return None
 
-    def _heard(self, response: Any) -> _Batch:
-        batch = self._connection.decoded(lambda table: self._stream.take(response, table.find))
+    def _heard(self, response: Any) -> _Batch | None:
+        try:
+            batch = self._connection.decoded(lambda table: self._stream.take(response, table.find))
+        except ServerUnavailable as error:
+            # The instrument table cannot be had; the message was not taken, so it comes again.
+            self._call.cancel()
+            self._ended(Failure("UNAVAILABLE", error.message))
+            return None
         before = self.is_connected, self.is_stale
         self.is_connected, self.is_stale = True, batch.is_stale
         self.last_heard_s, self.trouble, self._attempts = time.monotonic(), "", 0

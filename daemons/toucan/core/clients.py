@@ -31,15 +31,25 @@ class ClientRecord(msgspec.Struct):
 
     last_number: int = 0
     answers: dict[int, Outcome] = msgspec.field(default_factory=dict)
+    #: Of what was asked under each of these numbers.
+    fingerprints: dict[int, int] = msgspec.field(default_factory=dict)
     #: Whether answers were dropped: a number below all that are kept may then have been executed.
     has_forgotten: bool = False
     last_at_ns: int = 0
     session: SessionRecord | None = None
 
-    def recall(self, number: int) -> Outcome | None:
-        """The answer for a number that may not be executed (any more); None: it is new."""
+    def recall(self, number: int, fingerprint: int | None = None) -> Outcome | None:
+        """The answer for a number that may not be executed (any more); None: it is new.
+
+        ``fingerprint`` is of what is asked now: another question under an answered number is not answered with that.
+        """
         known = self.answers.get(number)
         if known is not None:
+            if fingerprint is not None and self.fingerprints.get(number, fingerprint) != fingerprint:
+                return Refused(
+                    Refusal.REQUEST_NUMBER_REUSED,
+                    f"request {number} of this session was another one; send this with a new number",
+                )
             return known
         if number > self.last_number:
             return None
@@ -53,11 +63,14 @@ class ClientRecord(msgspec.Struct):
             f"request {number} was never seen before {self.last_number}, and will not be executed; send what is still wanted with a new number",
         )
 
-    def remember(self, number: int, outcome: Outcome, at_ns: int) -> None:
+    def remember(self, number: int, outcome: Outcome, at_ns: int, fingerprint: int = 0) -> None:
         """Keeps an answer, and drops the oldest one too many."""
         self.answers[number] = outcome
+        self.fingerprints[number] = fingerprint
         self.last_number = max(self.last_number, number)
         self.last_at_ns = at_ns
         if len(self.answers) > ANSWERS_KEPT_MAX:
-            del self.answers[next(iter(self.answers))]
+            oldest = next(iter(self.answers))
+            del self.answers[oldest]
+            self.fingerprints.pop(oldest, None)
             self.has_forgotten = True

@@ -106,7 +106,8 @@ class Decider:
             return [], Refused(
                 Refusal.REQUEST_NUMBER_MISSING, "a request that changes something needs a number from 1"
             )
-        known = self.state.client(client).recall(request.number)
+        fingerprint = rq.fingerprint(body)
+        known = self.state.client(client).recall(request.number, fingerprint)
         if known is not None:
             return [], known
         refusal = self._room_for(client)
@@ -119,7 +120,7 @@ class Decider:
             )
         else:
             events, outcome = _NUMBERED[type(body)](self, client, body, now_ns)
-        return [*events, ev.Answered(client, request.number, outcome)], outcome
+        return [*events, ev.Answered(client, request.number, outcome, fingerprint)], outcome
 
     def _room_for(self, client: Client) -> Decision | None:
         if client in self.state.clients:

@@ -148,6 +148,8 @@ class Answered(_Event, frozen=True):
     client: Client
     number: int
     outcome: Outcome
+    #: Of the request (:func:`toucan.core.requests.fingerprint`).
+    fingerprint: int = 0
 
 
 class ClientsForgotten(_Event, frozen=True):

@@ -290,7 +290,8 @@ class Exposure:
 
     def sent_at_ns(self, terms: OrderTerms) -> int | None:
         """When an order like this one was last sent for its account, if that is remembered."""
-        return self._recent.get(terms.account, {}).get(_likeness(terms))
+        recent = self._recent.get(terms.account)
+        return None if recent is None else recent.get(_likeness(terms))
 
     def has_room_for(self, account: str, trader: str) -> bool:
         """Whether a trader may send an order for an account, as far as memory goes."""

@@ -186,7 +186,7 @@ class EngineState:
         record.is_ready, record.why = event.is_ready, event.why
 
     def _answered(self, event: ev.Answered) -> None:
-        self._client(event.client).remember(event.number, event.outcome, self.at_ns)
+        self._client(event.client).remember(event.number, event.outcome, self.at_ns, event.fingerprint)
 
     def _client(self, client: Client) -> ClientRecord:
         return self.clients.setdefault(client, ClientRecord(last_at_ns=self.at_ns))

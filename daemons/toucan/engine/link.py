@@ -28,6 +28,7 @@ from toucan.core.order import Client
 from toucan.core.outcomes import Refusal, Refused
 from toucan.core.records import decode
 from toucan.core.requests import Body, Reply, Request
+from toucan.core.risk import reference_price
 from toucan.core.state import Change, EngineState
 from toucan.core.venue_messages import Book, Quote
 from toucan.engine.handshake import EVENT_HEAD, Greeting, Hello, decode_market
@@ -90,6 +91,8 @@ class EngineLink:
         self._follower: Follower | None = None
         self._history = History()
         self._listeners: dict[int, Listener] = {}
+        # The same, as a tuple that stays as it is while it is gone through.
+        self._telling: tuple[Listener, ...] = ()
         self._next_listener = 0
         self._connection: _Connection | None = None
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
@@ -150,6 +153,7 @@ class EngineLink:
             await self._recover(greeting)
         else:
             await self._catch_up(greeting.committed_seq)
+        self.state.risk.use_instruments(self.instruments)
         loop.add_reader(connection.channel.fileno(), self._on_wake)
         self._set_stale(False)
         self._ready.set()
@@ -202,7 +206,9 @@ class EngineLink:
         if not history.seq:
             history.restart(self.state.seq)
         self._history, self._journal_id = history, greeting.journal_id
-        for listener in [*self._listeners.values()]:
+        for quote in self.quotes.values():
+            self._mark(quote)
+        for listener in self._telling:
             listener.on_resync()
         self._wake_seq_waiters()
 
@@ -213,23 +219,15 @@ class EngineLink:
         follower = self._follower
         assert follower is not None
         while records := await asyncio.to_thread(follower.read, up_to_seq):
-            applied: list[Applied] = []
-            apply_records(self.state, records, self._collector(applied))
-            self._tell(applied)
+            apply_records(self.state, records, self._applied)
+            self._wake_seq_waiters()
 
-    def _collector(self, applied: list[Applied]) -> Callable[[int, int, Event, Change], None]:
-        def collect(seq: int, at_ns: int, event: Event, change: Change) -> None:
-            self._history.put(seq, at_ns, event)
-            applied.append(Applied(seq, at_ns, event, change))
-
-        return collect
-
-    def _tell(self, applied: list[Applied]) -> None:
-        if not applied:
-            return
-        for listener in [*self._listeners.values()]:
+    def _applied(self, seq: int, at_ns: int, event: Event, change: Change) -> None:
+        """Each event is told before the next one is applied: listeners see the order as it was after this one."""
+        self._history.put(seq, at_ns, event)
+        applied = (Applied(seq, at_ns, event, change),)
+        for listener in self._telling:
             listener.on_applied(applied)
-        self._wake_seq_waiters()
 
     def _wake_seq_waiters(self) -> None:
         still = []
@@ -245,7 +243,7 @@ class EngineLink:
     def _set_stale(self, is_stale: bool) -> None:
         if is_stale is not self.is_stale:
             self.is_stale = is_stale
-            for listener in [*self._listeners.values()]:
+            for listener in self._telling:
                 listener.on_staleness(is_stale)
 
     def _on_wake(self) -> None:
@@ -265,22 +263,20 @@ class EngineLink:
     def _take_events(self, connection: _Connection) -> None:
         if self._is_catching_up:
             return  # it takes them when it is done
-        applied: list[Applied] = []
-        collect = self._collector(applied)
         messages = connection.events.take(_LOG_MESSAGES_MAX)
         for message in messages:
             if isinstance(message, Gap):
                 continue  # seen by the numbers of the events
             first_seq, count, at_ns = EVENT_HEAD.unpack_from(message.payload)
             if first_seq > self.state.seq + 1:
-                self._tell(applied)
+                self._wake_seq_waiters()
                 self._start_catching_up(first_seq + count - 1)
                 return
             if first_seq + count - 1 <= self.state.seq:
                 continue
             for seq, event in enumerate(decode(message.payload[EVENT_HEAD.size :]), first_seq):
-                collect(seq, at_ns, event, self.state.apply(seq, at_ns, event))
-        self._tell(applied)
+                self._applied(seq, at_ns, event, self.state.apply(seq, at_ns, event))
+        self._wake_seq_waiters()
         if len(messages) == _LOG_MESSAGES_MAX:
             asyncio.get_running_loop().call_soon(self._on_wake)
 
@@ -310,14 +306,20 @@ class EngineLink:
             item = decode_market(message.payload)
             if isinstance(item, Quote):
                 self.quotes[item.symbol] = item
+                self._mark(item)
             else:
                 self.books[item.symbol] = item
             changed[item.symbol] = None
         if changed:
-            for listener in [*self._listeners.values()]:
+            for listener in self._telling:
                 listener.on_market([*changed])
         if len(messages) == _LOG_MESSAGES_MAX:
             asyncio.get_running_loop().call_soon(self._on_wake)
+
+    def _mark(self, quote: Quote) -> None:
+        price = reference_price(quote)
+        if price is not None:
+            self.state.risk.mark(quote.symbol, price)
 
     # ------------------------------------------------------------ asking
 
@@ -384,9 +386,11 @@ class EngineLink:
         """See the protocol."""
         number, self._next_listener = self._next_listener, self._next_listener + 1
         self._listeners[number] = listener
+        self._telling = tuple(self._listeners.values())
 
         def remove() -> None:
             self._listeners.pop(number, None)
+            self._telling = tuple(self._listeners.values())
 
         return remove
 

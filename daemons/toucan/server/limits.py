@@ -26,9 +26,6 @@ __all__ = [
     "MARKET_SYMBOLS_MAX",
     "MARKS_INTERVAL_S",
     "MESSAGE_BYTES_MAX",
-    "METRICS_CONNECTIONS_MAX",
-    "METRICS_HEAD_BYTES_MAX",
-    "METRICS_TIMEOUT_S",
     "MIN_SEQ_WAIT_S",
     "NAME_CHARACTERS_MAX",
     "NODE_CHARACTERS_MAX",
@@ -211,7 +208,7 @@ SESSION_BROKEN_TIMEOUT_S = 5.0
 #: The longest grace time after a session was lost: a day.
 GRACE_MS_MAX = 24 * 3600 * 1000
 
-# ---------------------------------------------------------------- users, metrics
+# ---------------------------------------------------------------- users, the loop
 
 #: A users file: a hundred bytes for each of some thousand users.
 USERS_FILE_BYTES_MAX = 1 << 20
@@ -222,11 +219,6 @@ USERS_CHECK_S = 2.0
 
 #: How often it is looked how late the loop is.
 STALL_CHECK_S = 0.05
-
-#: Of the /metrics address: a scraper, its stand-in and some people; a request of some hundred bytes; and how long one may take.
-METRICS_CONNECTIONS_MAX = 16
-METRICS_HEAD_BYTES_MAX = 8192
-METRICS_TIMEOUT_S = 5.0
 
 assert HEARTBEAT_S + HOUSEKEEPING_S < 5.0
 assert STREAMS_PER_USER_MAX <= STREAMS_MAX < RPCS_MAX

@@ -14,6 +14,7 @@ from aviary.cashy.v1.control_pb2 import Fetch, Tier
 from cashy.core.names import block_digest
 from cashy.errors import NoSuchObject, TooLarge, VersionChanged
 from cashy.master.fetch import FetchJob
+from cashy.master.fills import Fill
 from cashy.master.host import Host, make_origins
 from cashy.settings import Settings, load_settings
 from shmipc.instance import Instance
@@ -257,5 +258,35 @@ def test_a_released_fetch_cancels_what_nobody_else_waits_for(scene: Scene) -> No
         assert host.fills.levels == {"fills_under_way": 0, "fills_waiting": 0}
         host.store.maintain()
         assert host.store.levels["slots_retired"] == 0
+
+    scene.run(story)
+
+
+def test_a_block_whose_last_reader_leaves_at_its_last_byte_is_kept(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has seen by the watermark that all is there, before the origin has said so."""
+    name = scene.write("bucket/x", os.urandom(BLOCK))
+    as_it_was = Fill.advanced
+
+    async def story(host: Host) -> None:
+        known = await host.stat(name, revalidate=False)
+        answers = Answers(host)
+        job = host.new_fetch(1, fetch(name), answers)
+
+        def advanced(fill: Fill, watermark: int, crc: int | None = None) -> None:
+            as_it_was(fill, watermark, crc)
+            assert fill.watermark == fill.length
+            job.release()
+
+        monkeypatch.setattr(Fill, "advanced", advanced)
+        task = asyncio.ensure_future(job.run(lambda known: None))
+        digest = block_digest(known.content.content_id, 0)
+        async with asyncio.timeout(10):
+            while host.store.find(digest) < 0:
+                await asyncio.sleep(0.005)
+        assert "fills_cancelled" not in host.counters.totals()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     scene.run(story)

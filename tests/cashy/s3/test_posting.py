@@ -38,7 +38,7 @@ def store() -> Iterator[ScriptedStore]:
 
 @pytest.fixture
 def running(start: Callable[..., Running], store: ScriptedStore) -> Running:
-    return start(MemorySession(), anonymous=True, origins=[store.settings])
+    return start(MemorySession(), anonymous=True, rights="here", origins=[store.settings])
 
 
 def presigned(running: Running, key: Key = WRITER_KEY, name: str = "k", **more: Any) -> dict[str, Any]:

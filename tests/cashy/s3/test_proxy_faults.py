@@ -45,14 +45,14 @@ def store() -> Iterator[ScriptedStore]:
 @pytest.fixture
 def running(start: Callable[..., Running], session: MemorySession, store: ScriptedStore) -> Running:
     return start(
-        session, origins=[store.settings], body_timeout_s=0.6, send_timeout_s=0.6, store_head_s=0.6, store_progress_s=0.6,
+        session, rights="here", origins=[store.settings], body_timeout_s=0.6, send_timeout_s=0.6, store_head_s=0.6, store_progress_s=0.6,
         head_timeout_s=1.0,
     )  # fmt: skip
 
 
 @pytest.fixture
 def patient(start: Callable[..., Running], session: MemorySession, store: ScriptedStore) -> Running:
-    return start(session, origins=[store.settings])
+    return start(session, rights="here", origins=[store.settings])
 
 
 def put(running: Running, length: int, *more: bytes, target: str = "/b/new") -> bytes:
@@ -388,7 +388,9 @@ def test_a_store_that_claims_success_early_is_not_believed(patient: Running, sto
 def test_a_store_that_is_not_there(start: Callable[..., Running], session: MemorySession) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    running = start(session, origins=[S3OriginSettings(url=HttpUrl(f"http://127.0.0.1:{port}"))])
+    running = start(
+        session, rights="here", origins=[S3OriginSettings(url=HttpUrl(f"http://127.0.0.1:{port}"))]
+    )
     got = running.exchange(put(running, 5, b"Connection: close\r\n") + b"hello")
     assert got.startswith(b"HTTP/1.1 503 ")
     assert code_of(got) == b"ServiceUnavailable"

@@ -17,7 +17,9 @@ from tests.toucan.client.mini_engine import User
 from tests.toucan.client.mini_server import MiniServer, lost
 from tests.toucan.client.test_watch import until
 
-from toucan.cli import json_objects
+from toucan.cli import json_objects, run
+from toucan.cli.caller import Caller
+from toucan.cli.command import ConnectionOptions, Surroundings
 
 
 @pytest.fixture
@@ -255,6 +257,23 @@ def test_an_unknown_outcome_can_be_asked_again(toucan: Shell, server: MiniServer
     done = toucan("buy", "1", "AAPL", "@", "1", "--again", error["again"])
     assert (done.code, done.out) == (0, "order 1: buy 1 AAPL @ 1.00 for ACC1: new\n")
     assert len(server.engine.orders) == 1
+
+
+def test_a_confirmed_order_is_another_request_than_the_denied_one(server: MiniServer) -> None:
+    questions: list[str] = []
+
+    def say_yes(question: str) -> str:
+        questions.append(question)
+        return "y"
+
+    prompt = Caller(ConnectionOptions(), is_shared=True, read_line=say_yes)
+    order = ["buy", "1000", "AAPL", "@", "189"]
+    assert run([*order, "--again", "desk/1"], Surroundings(prompt)) == 0
+    assert run(["replace", "1", "--quantity", "1100", "--again", "desk/2"], Surroundings(prompt)) == 0
+    prompt.close()
+    assert questions == ["Send it anyway? [y/N] "] * 2
+    assert server.engine.orders[1].terms.quantity == 1100
+    assert [session == "desk" for _, session, _, _ in server.engine.executed] == [True, False, True, False]
 
 
 def test_one_that_was_overtaken_says_that_it_never_will_be(toucan: Shell, server: MiniServer) -> None:

@@ -53,11 +53,9 @@ def test_every_exit_code_is_explained() -> None:
         assert f"| {code.value} |" in page
 
 
-def modules_after(*arguments: str) -> set[str]:
-    program = (
-        "import sys; from toucan.cli import run; run(sys.argv[1:]); print(); "
-        "print(*{name.partition('.')[0] for name in sys.modules})"
-    )
+def after(arguments: tuple[str, ...], expression: str) -> set[str]:
+    """Words that an expression gives in a process that has run a command."""
+    program = f"import os, sys; from toucan.cli import run; run(sys.argv[1:]); print(); print(*{expression})"
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         env={**os.environ, "TOUCAN_SERVER": "127.0.0.1:1"},
@@ -70,6 +68,10 @@ def modules_after(*arguments: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+def modules_after(*arguments: str) -> set[str]:
+    return after(arguments, "{name.partition('.')[0] for name in sys.modules}")
+
+
 def test_help_imports_nothing_that_it_does_not_need() -> None:
     assert (
         modules_after("--help") & {"grpc", "google", "rich", "prompt_toolkit", "msgspec", "uvloop"} == set()
@@ -80,6 +82,11 @@ def test_a_command_imports_no_prompt_and_no_daemon() -> None:
     found = modules_after("cancel", "1", "--timeout", "0.01")
     assert found & {"rich", "prompt_toolkit", "msgspec", "uvloop", "structlog"} == set()
     assert "grpc" in found
+
+
+def test_grpc_writes_nothing_beside_the_answer() -> None:
+    for arguments in (("cancel", "1", "--timeout", "0.01"), ()):
+        assert after(arguments, "[os.environ['GRPC_VERBOSITY']]") == {"NONE"}
 
 
 def test_completion_of_shells_knows_the_commands() -> None:

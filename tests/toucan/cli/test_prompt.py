@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.toucan.cli.person import Person
+from tests.toucan.client.mini_engine import User
 from tests.toucan.client.mini_server import MiniServer
 
 CTRL_C, CTRL_D = "\x03", "\x04"
@@ -166,6 +167,18 @@ def test_without_a_server_it_starts_and_waits_for_one(
     server.start()
     ann.sees("local @ ")
     ann.sees("no open orders")
+
+
+def test_who_is_not_known_is_told_so_once_and_may_become_known(
+    person: Callable[..., Person], server: MiniServer
+) -> None:
+    server.users = {"secret": User("ann", ("ACC1",))}
+    ann = person()
+    ann.sees("toucan: error: the token is not known")
+    ann.sees("NOT CONNECTED for 3 s: the token is not known")
+    assert ann.screen.count("toucan: error") == 1
+    server.users = None
+    ann.sees("local @ ")
 
 
 def test_a_terminal_that_can_only_do_lines(person: Callable[..., Person], server: MiniServer) -> None:

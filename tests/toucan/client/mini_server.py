@@ -64,6 +64,8 @@ class MiniServer:
         #: What a snapshot's message holds at most.
         self.snapshot_size = 2
         self.requests: list[str] = []
+        #: The instrument table cannot be had.
+        self.has_no_table = False
         #: Streams of orders whose place in the history is fixed.
         self.watching = 0
         #: Of the reads that have one.
@@ -143,7 +145,7 @@ class MiniServer:
                 ),
                 "ListInstruments": self._unary(
                     pb.ListInstrumentsRequest,
-                    lambda user, request: pb.ListInstrumentsResponse(instruments=engine.instruments.values()),
+                    self._list_instruments,
                 ),
                 "GetIdentity": self._unary(
                     pb.GetIdentityRequest,
@@ -251,6 +253,11 @@ class MiniServer:
             and (not request.accounts or position.account in request.accounts)
             and (not request.symbols or position.symbol in request.symbols)
         ]
+
+    def _list_instruments(self, user: User, request: pb.ListInstrumentsRequest) -> pb.ListInstrumentsResponse:
+        if self.has_no_table:
+            lost()
+        return pb.ListInstrumentsResponse(instruments=self.engine.instruments.values())
 
     def _list_limits(self, user: User, request: pb.ListLimitsRequest) -> pb.ListLimitsResponse:
         engine = self.engine

@@ -229,6 +229,23 @@ def test_a_silent_stream_is_begun_anew(server: MiniServer) -> None:
     run(main())
 
 
+def test_an_instrument_table_that_cannot_be_had_is_waited_for(server: MiniServer) -> None:
+    async def main() -> None:
+        async with aio.connect(server.address) as writer, writer.session("mm") as session:
+            seq = (await (await session.buy("AAPL", 1, price="1"))).seq
+        server.has_no_table = True
+        async with aio.connect(server.address, timeout_s=0.2) as client, client.watch_orders() as watch:
+            task = asyncio.create_task(anext(watch))
+            await until(lambda: "the engine is away" in watch.trouble)
+            async with client.session("mm", after_seq=seq - 1, timeout_s=20) as session:
+                await until(lambda: "the engine is away" in session.trouble)
+                server.has_no_table = False
+                assert (await anext(session.updates())).seq == seq
+            assert (await task).order.order_id == 1
+
+    run(main())
+
+
 def test_a_session_over_kills(server: MiniServer) -> None:
     async def main() -> None:
         async with aio.connect(server.address) as client:

@@ -131,6 +131,16 @@ def test_sent_once_then_unreachable_goes_on_to_the_deadline_and_is_unknown() -> 
     assert isinstance(resending.after(refused, 10.0, 0.0), Unknown)
 
 
+def test_a_number_that_is_dead_takes_the_doubt_about_it_along() -> None:
+    resending = Resending(is_mutating=True, deadline_s=1.0, may_renumber=True)
+    resending.after(Failure("UNAVAILABLE", "socket closed"), 0.0, 0.0)
+    superseded = Failure("FAILED_PRECONDITION", "too low", refusal_code="REQUEST_SUPERSEDED")
+    assert resending.after(superseded, 0.1, 0.0) == Renumber()
+    step = resending.after(Failure("UNAVAILABLE", "nothing answers", is_unsent=True), 1.0, 0.0)
+    assert isinstance(step, GiveUp)
+    assert isinstance(step.error, ServerUnavailable)
+
+
 def test_overloaded_to_the_end_was_not_carried_out() -> None:
     resending = Resending(is_mutating=True, deadline_s=1.0)
     step = resending.after(Failure("RESOURCE_EXHAUSTED", "wait", refusal_code="ENGINE_OVERLOADED"), 1.0, 0.0)

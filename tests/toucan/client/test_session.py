@@ -154,6 +154,19 @@ def test_a_silent_stream_is_made_anew(server: MiniServer) -> None:
         assert session.buy("AAPL", 1, price="1").result().order_id == 1
 
 
+def test_an_instrument_table_that_cannot_be_had_is_waited_for(server: MiniServer) -> None:
+    with connect(server.address) as first, first.session("mm") as session:
+        seq = session.buy("AAPL", 1, price="1").result().seq
+    server.has_no_table = True
+    with (
+        connect(server.address, timeout_s=0.2) as client,
+        client.session("mm", after_seq=seq - 1, timeout_s=20) as session,
+    ):
+        until(lambda: "the engine is away" in session.trouble)
+        server.has_no_table = False
+        assert next(session.updates()).seq == seq
+
+
 def test_another_stream_of_the_same_session_takes_its_place(server: MiniServer) -> None:
     with connect(server.address) as client, connect(server.address) as other:
         first = client.session("mm")

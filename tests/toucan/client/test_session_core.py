@@ -174,3 +174,13 @@ def test_updates_resume_after_the_last_one_told() -> None:
     (batch,) = core.take(pb.SessionResponse(updates=pb.WatchOrdersResponse(seq=9)), find, 0.0, 0.5)
     assert isinstance(batch, OrderBatch)
     assert core.begin(0.0, 0.5)[0].open.after_seq == 9
+
+
+def test_a_snapshot_that_broke_off_does_not_go_on_in_the_next_stream() -> None:
+    core = SessionCore("s")
+    open_core(core, 0)
+    core.take(pb.SessionResponse(updates=pb.WatchOrdersResponse(is_snapshot=True)), find, 0.0, 0.5)
+    open_core(core, 0)
+    (batch,) = core.take(pb.SessionResponse(updates=pb.WatchOrdersResponse(seq=9)), find, 0.0, 0.5)
+    assert isinstance(batch, OrderBatch)
+    assert not batch.is_snapshot

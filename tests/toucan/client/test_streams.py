@@ -143,6 +143,28 @@ def test_a_snapshot_that_had_to_come_brings_only_what_changed_since() -> None:
     assert [update.order.order_id for update in first.news] == [2]
 
 
+def test_a_snapshot_that_broke_off_leaves_nothing_in_the_picture() -> None:
+    server, stream, blotter = Server(), OrderStream(pb.OrderFilter(is_open=True)), Blotter(only_open=True)
+    server.change(1, types.ORDER_STATUS_NEW)
+    server.change(2, types.ORDER_STATUS_NEW)
+    blotter.apply(stream.take(next(server.stream(stream.request(), 1)), find))
+    assert len(blotter) == 0  # half of a snapshot is not shown
+    server.change(1, types.ORDER_STATUS_FILLED)
+    for response in server.stream(stream.request(), 1):
+        blotter.apply(stream.take(response, find))
+    assert [one.order_id for one in blotter] == [2]
+
+
+def test_what_a_server_tells_twice_is_told_once() -> None:
+    stream = OrderStream(pb.OrderFilter(), after_seq=4)
+    updates = [types.OrderUpdate(seq=seq, event="Reported", order=order(seq, seq)) for seq in (3, 4, 5, 6)]
+    assert [one.seq for one in stream.take(pb.WatchOrdersResponse(updates=updates, seq=6), find).news] == [
+        5,
+        6,
+    ]
+    assert stream.take(pb.WatchOrdersResponse(updates=updates, seq=6), find).updates == ()
+
+
 def test_a_snapshot_of_another_history_is_all_news() -> None:
     old, new, stream = Server(), Server(), OrderStream(pb.OrderFilter())
     for _ in range(5):

@@ -146,6 +146,19 @@ def test_a_slow_reader_is_not_a_silent_server(server: MiniServer) -> None:
     assert server.requests.count("WatchOrdersRequest") == 1
 
 
+def test_an_instrument_table_that_cannot_be_had_is_waited_for(server: MiniServer) -> None:
+    with connect(server.address) as writer:
+        writer.buy("AAPL", 1, price="1")
+    server.has_no_table = True
+    with connect(server.address, timeout_s=0.2) as client:
+        follower = Follower(client)
+        until(lambda: "the engine is away" in follower.watch.trouble)
+        server.has_no_table = False
+        until(lambda: len(follower.updates) == 1)
+        follower.join()
+    assert follower.error is None
+
+
 def test_it_says_how_it_is(client: Toucan, server: MiniServer) -> None:
     follower = Follower(client)
     until(lambda: follower.watch.is_connected)

@@ -95,6 +95,11 @@ def _superseded(desk: Desk) -> Outcome:
     return desk.ask(rq.Submit(terms()), number=2)
 
 
+def _reused(desk: Desk) -> Outcome:
+    desk.ask(rq.Cancel(7), number=3)
+    return desk.ask(rq.Cancel(8), number=3)
+
+
 def _late(desk: Desk) -> Outcome:
     return desk.ask(rq.Submit(terms()), deadline_ns=desk.now_ns - 1)
 
@@ -142,6 +147,7 @@ REFUSALS: list[tuple[Refusal, _AsksWrong]] = [
     (Refusal.STILL_COOLING_OFF, _cooling_off),
     (Refusal.REQUEST_NUMBER_MISSING, lambda desk: desk.ask(rq.Submit(terms()), number=0)),
     (Refusal.REQUEST_NUMBER_MISSING, lambda desk: desk.ask(rq.Cancel(1), number=-1)),
+    (Refusal.REQUEST_NUMBER_REUSED, _reused),
     (Refusal.REQUEST_SUPERSEDED, _superseded),
     (Refusal.REQUEST_FORGOTTEN, _forgotten),
     (Refusal.DEADLINE_PASSED, _late),

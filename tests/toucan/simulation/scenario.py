@@ -42,13 +42,30 @@ FAULTS = {
     "engine dies soon": 12, "engine dies": 4, "engine stalls": 5, "disk fails": 5, "front dies": 3, "front stalls": 2, "client dies": 3,
     "clock steps": 3, "host dies": 2, "venue loses everything": 1, "line is cut": 4, "snapshot": 4,
 }  # fmt: skip
-#: Scenarios in which one kind of thing goes wrong again and again: faults that happen, how venues behave, whether replacements grow.
-SHAPES: dict[str, tuple[tuple[str, ...], Behaviour, bool] | None] = {
+#: Scenarios in which one kind of thing goes wrong again and again: faults that happen, how venues behave, whether replacements grow, and how long
+#: the others wait between two orders at most, in milliseconds.
+SHAPES: dict[str, tuple[tuple[str, ...], Behaviour, bool, int] | None] = {
     "anything": None,
-    "processes": (("engine dies soon", "engine dies", "front dies", "client dies", "host dies", "disk fails"), BEHAVES, True),
-    "lines": (("line is cut", "engine dies"), Behaviour(cut_at_request=0.08, swallow=0.05, late=0.2), True),
-    "venues": (("line is cut",), Behaviour(over_fill=0.05, resend=0.1, bust=0.03, hold_fill=0.2, lose=0.05), False),
-}  # fmt: skip
+    "processes": (
+        ("engine dies soon", "engine dies", "front dies", "host dies", "disk fails"),
+        BEHAVES,
+        True,
+        60,
+    ),
+    "front ends": (("front dies", "client dies"), BEHAVES, True, 60),
+    "lines": (
+        ("line is cut", "disk fails"),
+        Behaviour(cut_at_request=0.05, swallow=0.05, late=0.2),
+        True,
+        500,
+    ),
+    "venues": (
+        ("line is cut",),
+        Behaviour(over_fill=0.05, resend=0.1, bust=0.03, hold_fill=0.2, lose=0.05),
+        False,
+        20,
+    ),
+}
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -77,7 +94,7 @@ class Scenario(msgspec.Struct, frozen=True):
     @property
     def command(self) -> str:
         """How to see it again."""
-        shape = "" if self.shape == "anything" else f" --shape {self.shape}"
+        shape = "" if self.shape == "anything" else f" --shape '{self.shape}'"
         return f"python -m tests.toucan.simulation --seed {self.seed} --duration {self.duration_s:g}{shape}"
 
 
@@ -90,8 +107,9 @@ def draw_scenario(seed: int, *, duration_s: float = DURATION_S, shape: str = "an
     may_grow = chance.random() < 0.7
     behaviour = _behaviour(chance)
     what = SHAPES[shape]
+    others_pause_ms = chance.choice([5, 20, 60])
     if what is not None:
-        kinds, behaviour, may_grow = what
+        kinds, behaviour, may_grow, others_pause_ms = what
     if may_grow:  # a fill beyond what was asked for could be one of what is asked for
         behaviour = msgspec.structs.replace(behaviour, over_fill=0.0)
     return Scenario(
@@ -107,7 +125,7 @@ def draw_scenario(seed: int, *, duration_s: float = DURATION_S, shape: str = "an
         fronts=chance.randint(1, 3),
         clients=tuple((name, chance.choice([None, 0, 200 * MS, S])) for name in clients),
         faults=tuple(_faults(chance, kinds, duration_s)),
-        others_pause_ns=chance.choice([5, 20, 60]) * MS,
+        others_pause_ns=others_pause_ms * MS,
     )  # fmt: skip
 
 

@@ -86,17 +86,9 @@ def _not_there(venue: SimulatedVenue, order: Order) -> None:
         raise Violation(
             f"order {order.order_id} is {order.status.name} here, and {venue.name} does not have it"
         )
-    made_up = (
-        set(order.exec_ids)
-        - venue.trades_of_old
-        - {one for one in order.exec_ids if not _is_trade(order, one)}
-    )
+    made_up = set(order.executions) - venue.trades_of_old
     if made_up:
         raise Violation(f"order {order.order_id} was filled by {sorted(made_up)}, which never was")
-
-
-def _is_trade(order: Order, exec_id: str) -> bool:
-    return exec_id in order.executions
 
 
 def _same_order(order: Order, found: VenueOrder, trades: dict[str, tuple[int, int]]) -> None:

@@ -106,6 +106,8 @@ class SlowLink:
         self._venue = venue
         self._inner = LocalVenueLink(venue.local, FIRM)
         self._last_due_ns = 0
+        #: Goes up when what is on the way is lost.
+        self.losses = 0
 
     def resume_from(self, life: str, venue_seq: int) -> None:
         self._inner.resume_from(life, venue_seq)
@@ -134,28 +136,35 @@ class SlowLink:
             delay_ns = self._world.between(10_000, 3 * MS)
             due_ns = max(self._world.now_ns + delay_ns, self._last_due_ns)
             self._last_due_ns = due_ns
-            self._world.after(due_ns - self._world.now_ns, _Arrival(self._venue, message))
+            self._world.after(due_ns - self._world.now_ns, _Arrival(self, self._venue, message))
             self._world.point("sent one")
         return True
 
     def reconnect(self) -> None:
+        self._may_lose()
         self._inner.reconnect()
 
     def stop(self) -> None:
-        """The process is gone: what was handed over to its host may still arrive."""
+        """The process is gone."""
+        self._may_lose()
         self._inner.stop()
+
+    def _may_lose(self) -> None:
+        """What was handed over to the host may still arrive, or not."""
+        self.losses += self._world.happens(0.5)
 
 
 class _Arrival:
     """Something on its way; it is dropped if another connection has begun by then, as exchanges do."""
 
-    def __init__(self, venue: SimulatedVenue, message: ToVenue) -> None:
+    def __init__(self, link: SlowLink, venue: SimulatedVenue, message: ToVenue) -> None:
+        self._link = link
         self._venue = venue
         self._message = message
-        self._connection = venue.connection
+        self._sent_in = (venue.connection, link.losses)
 
     def __call__(self) -> None:
-        if self._connection == self._venue.connection:
+        if self._sent_in == (self._venue.connection, self._link.losses):
             self._venue.carry_out(self._message)
         else:
             self._venue.world.counts["requests lost on the way"] += 1

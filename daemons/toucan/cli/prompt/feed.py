@@ -80,9 +80,9 @@ class Feed:
                 self._change(trouble=error.message)
                 return  # asking again would not help
             except ToucanError as error:
-                if not isinstance(error, ServerUnavailable) and not self._closed.is_set():
+                is_new = self._change(trouble=error.message)
+                if is_new and not isinstance(error, ServerUnavailable):
                     self._say(f"toucan: error: {error.message}")
-                self._change(trouble=error.message)
             self._closed.wait(_PAUSE_S)
 
     def _follow_orders(self) -> None:
@@ -127,7 +127,11 @@ class Feed:
         if self._closed.is_set():
             watch.close()
 
-    def _change(self, **changes: Any) -> None:
+    def _change(self, **changes: Any) -> bool:
+        """Changes the picture; False: it was so already."""
         with self._lock:
-            self._picture = replace(self._picture, **changes)
+            before = self._picture
+            self._picture = replace(before, **changes)
+            is_new = self._picture != before
         self._on_change()
+        return is_new

@@ -240,15 +240,16 @@ class Session:
                 link = await self._connection.link(self._connection.connect_timeout_s)
                 await self._run_stream(link)
                 failure = Failure("ABORTED", "the server ended the stream")
-            except NotReached as error:
+            except (NotReached, ServerUnavailable) as error:
+                # Also where the instrument table cannot be had: what was not taken comes again.
                 failure = Failure("UNAVAILABLE", str(error))
             except grpc.RpcError as error:
                 failure = failure_of_error(error)
-            except grpc.aio.UsageError:
-                failure = Failure("CANCELLED", "the connection was closed")
             except ToucanError as error:
                 self._give_up(error)
                 return
+            except grpc.aio.UsageError:
+                failure = Failure("CANCELLED", "the connection was closed")
             attempts = 0 if self._last_heard_s != heard_s else attempts + 1
             if self._is_finished():
                 break

@@ -83,9 +83,14 @@ class Watch(Generic[_Batch, _Item]):
             except grpc.aio.UsageError:
                 failure = Failure("CANCELLED", "the connection was closed")
             else:
-                if response is not grpc.aio.EOF:
-                    return await self._heard(response)
-                failure = Failure("ABORTED", "the server ended the stream")
+                try:
+                    if response is not grpc.aio.EOF:
+                        return await self._heard(response)
+                    failure = Failure("ABORTED", "the server ended the stream")
+                except ServerUnavailable as error:
+                    # The instrument table cannot be had; the message was not taken, so it comes again.
+                    self._call.cancel()
+                    failure = Failure("UNAVAILABLE", error.message)
             await self._ended(failure)
         self.close()
         return None
