@@ -47,7 +47,7 @@ class ClientRecord(msgspec.Struct):
         if known is not None:
             if fingerprint is not None and self.fingerprints.get(number, fingerprint) != fingerprint:
                 return Refused(
-                    Refusal.REQUEST_NUMBER_REUSED,
+                    Refusal.KEY_REUSED,
                     f"request {number} of this session was another one; send this with a new number",
                 )
             return known

@@ -58,7 +58,7 @@ class Refusal(enum.StrEnum):
     #: A request that changes something carries a number from 1 on, by which it is executed at most once.
     REQUEST_NUMBER_MISSING = "REQUEST_NUMBER_MISSING"
     #: This number was used for another request of the session.
-    REQUEST_NUMBER_REUSED = "REQUEST_NUMBER_REUSED"
+    KEY_REUSED = "KEY_REUSED"
     #: A later request of the session was seen first; this one was not executed and never will be.
     REQUEST_SUPERSEDED = "REQUEST_SUPERSEDED"
     #: The session has gone on so far that the answer is no longer kept; the audit trail says whether it was executed.

@@ -6,7 +6,7 @@ import asyncio
 from typing import TypeVar
 
 from toucan.core.order import Client
-from toucan.core.outcomes import Accepted, Done, MassCanceled, Previewed, Refusal
+from toucan.core.outcomes import Accepted, Done, MassCanceled, Previewed, Refusal, Refused
 from toucan.core.requests import Body, Reply
 from toucan.engine.port import EngineAway, EnginePort
 from toucan.server.errors import Away, Expired, FrontCode, InvalidRequest, OutcomeUnknown
@@ -37,6 +37,8 @@ class Asking:
         finally:
             self.turns.release(client)
         self.newest_seq = max(self.newest_seq, reply.seq)
+        if isinstance(reply.outcome, Refused) and reply.outcome.code is Refusal.KEY_REUSED:
+            raise key_reused(number)
         error = engine_error(reply.outcome)
         if error is not None:
             raise error

@@ -103,7 +103,7 @@ def test_the_same_request_again_does_nothing_and_is_answered_the_same(body: rq.B
     for _ in range(3):
         assert desk.ask(body, number=1) == first
     # Another request under the number does nothing either, and does not pass for the first one.
-    assert code(desk.ask(rq.Submit(terms(1)), number=1)) == Refusal.REQUEST_NUMBER_REUSED
+    assert code(desk.ask(rq.Submit(terms(1)), number=1)) == Refusal.KEY_REUSED
     assert (len(desk.events), len(desk.sent)) == (events, sent)
 
 

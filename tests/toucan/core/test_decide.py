@@ -147,7 +147,7 @@ REFUSALS: list[tuple[Refusal, _AsksWrong]] = [
     (Refusal.STILL_COOLING_OFF, _cooling_off),
     (Refusal.REQUEST_NUMBER_MISSING, lambda desk: desk.ask(rq.Submit(terms()), number=0)),
     (Refusal.REQUEST_NUMBER_MISSING, lambda desk: desk.ask(rq.Cancel(1), number=-1)),
-    (Refusal.REQUEST_NUMBER_REUSED, _reused),
+    (Refusal.KEY_REUSED, _reused),
     (Refusal.REQUEST_SUPERSEDED, _superseded),
     (Refusal.REQUEST_FORGOTTEN, _forgotten),
     (Refusal.DEADLINE_PASSED, _late),

@@ -424,7 +424,7 @@ class Engine(RuleBasedStateMachine):
             if number % 2 or body == known:
                 assert again == outcome
             else:
-                assert code_of(again) == "REQUEST_NUMBER_REUSED"
+                assert code_of(again) == "KEY_REUSED"
             assert len(self.desk.events) == events
 
     @rule(

@@ -150,6 +150,36 @@ def test_after_ids_were_forgotten_a_possible_resend_of_an_unknown_one_is_no_new_
     )
 
 
+def test_an_order_that_is_open_again_is_not_forgotten() -> None:
+    Script(closed_orders_kept_max=1).play(
+        """
+        > A buy X 10 @50
+        < A NEW X NEW 10/0/10
+        > B sell S 10 @50
+        < B NEW S NEW 10/0/10
+        < A TRADE X FILLED 10/10/0 10@50
+        < B TRADE S FILLED 10/10/0 10@50
+        > A replace Y X 20
+        < A REPLACED Y PARTIALLY_FILLED 20/10/10 @50 after X
+        > A buy Z 10 @40
+        < A NEW Z NEW 10/0/10
+        > A cancel C Z
+        < A CANCELED C CANCELED 10/0/0 after Z
+        > A cancel D Y
+        < A CANCELED D CANCELED 20/10/0 after Y
+        """
+    )
+
+
+def test_an_order_that_has_ended_is_due_for_nothing_more() -> None:
+    script = Script()
+    close_ns = script.exchange.next_at_ns()
+    script.act("A buy X 10 @50 gtd 10")
+    assert script.exchange.next_at_ns() == START_NS + 10 * 1_000_000_000
+    script.act("A cancel C X")
+    assert script.exchange.next_at_ns() == close_ns
+
+
 @pytest.mark.parametrize("name", ["", "background", "x" * (FIRM_CHARACTERS_MAX + 1), "a\nb"])
 def test_some_names_are_no_firms(name: str) -> None:
     with pytest.raises(FirmRefused):
@@ -240,6 +270,7 @@ def test_old_trades_are_forgotten() -> None:
     for order in ("X1", "S1"):
         with pytest.raises(OperatorError, match="too old"):
             script.act(f"bust {order} 1")
+    assert len(script.exchange.trades) == 2
     script.act("bust S2 1")
 
 

@@ -17,7 +17,6 @@ from toucan.core.instruments import Session
 __all__ = ["SessionSpan", "session_span"]
 
 _NS = 1_000_000_000
-_MIDNIGHT = datetime.time(0, 0)
 
 
 class SessionSpan(msgspec.Struct, frozen=True, gc=False):
@@ -36,8 +35,8 @@ def session_span(session: Session, now_ns: int) -> SessionSpan:
     closes_ns = session.ends_after_ns(now_ns)
     zone = ZoneInfo(session.zone)
     day = datetime.datetime.fromtimestamp(closes_ns // _NS, zone).date()
-    # A session that closes at midnight closes the day before, and one that runs over midnight has opened the day before.
-    if session.close == _MIDNIGHT or session.open >= session.close:
+    # It runs over midnight, or until then: it has opened the day before.
+    if session.open >= session.close:
         day -= datetime.timedelta(days=1)
     opens = datetime.datetime.combine(day, session.open, zone)
     return SessionSpan(min(int(opens.timestamp()) * _NS, closes_ns - 1), closes_ns)

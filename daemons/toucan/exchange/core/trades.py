@@ -6,7 +6,7 @@ corrects what happened just now; trades between two orders of the background flo
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 
 import msgspec
 
@@ -30,25 +30,29 @@ class Trade(msgspec.Struct, gc=False, eq=False):
 
 
 class TradeBook:
-    """The newest ``kept_max`` trades, by either side's exec_id."""
+    """The newest ``kept_max`` trades, by either side's exec_id; its length is the number of ids."""
 
     def __init__(self, kept_max: int) -> None:
         self._kept_max = kept_max
-        self._trades: OrderedDict[str, Trade] = OrderedDict()  # by the first exec_id that there is
-        self._other_ids: dict[str, str] = {}
+        self._by_age: deque[Trade] = deque()
+        self._by_id: dict[str, Trade] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
 
     def add(self, trade: Trade) -> None:
         """Keeps a trade of which somebody was told; the oldest is forgotten for it."""
-        key = trade.buy_exec_id or trade.sell_exec_id
-        if not key:
+        if not (trade.buy_exec_id or trade.sell_exec_id):
             return
-        self._trades[key] = trade
-        if trade.buy_exec_id and trade.sell_exec_id:
-            self._other_ids[trade.sell_exec_id] = key
-        if len(self._trades) > self._kept_max:
-            _, oldest = self._trades.popitem(last=False)
-            self._other_ids.pop(oldest.sell_exec_id, None)
+        self._by_age.append(trade)
+        for exec_id in (trade.buy_exec_id, trade.sell_exec_id):
+            if exec_id:
+                self._by_id[exec_id] = trade
+        if len(self._by_age) > self._kept_max:
+            oldest = self._by_age.popleft()
+            for exec_id in (oldest.buy_exec_id, oldest.sell_exec_id):
+                self._by_id.pop(exec_id, None)
 
     def get(self, exec_id: str) -> Trade | None:
         """The trade of which this is one side's execution id; None if there is none, or it is forgotten."""
-        return self._trades.get(self._other_ids.get(exec_id, exec_id))
+        return self._by_id.get(exec_id)
