@@ -13,6 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -120,7 +121,7 @@ class _Load:
         samples = []
         for order_id in ids:
             time.sleep(pause_s)
-            samples += _timed(iter([lambda order_id=order_id: client.cancel(order_id)]))
+            samples += _timed(iter([partial(client.cancel, order_id)]))
         return _summary(samples)
 
     def rate(self, target: str, clients: int, count: int) -> dict[str, Any]:

@@ -180,7 +180,8 @@ def ring_client(path: Path) -> Iterator[RingClient]:
         sock.settimeout(PATIENCE_S)
         sock.connect(str(path))
         sock.sendall(encode_frame(_encode(Hello(PROTOCOL_VERSION, "bench"))))
-        decoder, frames = FrameDecoder(), []
+        decoder = FrameDecoder()
+        frames: list[bytes] = []
         while not frames:
             frames = list(decoder.feed(receive(sock, descriptors)))
         greeting = msgspec.msgpack.decode(frames[0], type=Greeting)

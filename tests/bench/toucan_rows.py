@@ -121,7 +121,8 @@ def submit_rate(bench: Bench) -> Measurement:
         disk_folder() as folder,
         started_toucan(folder / "data") as toucan,
         started_peer() as peer,
-        _order_load() as load,ring_client(toucan.engine.socket) as ring
+        _order_load() as load,
+        ring_client(toucan.engine.socket) as ring,
     ):
 
         def of(target: str, pids: dict[str, int]) -> float:
