@@ -119,7 +119,7 @@ class Instrument(msgspec.Struct, frozen=True):
 
     def price_text(self, price: int) -> str:
         """A price for people, with all its decimals."""
-        return f"{Decimal(price).scaleb(-self.price_decimals):f}"
+        return f"{Decimal(price).scaleb(-self.price_decimals, _EXACT):f}"
 
     def quantity_text(self, quantity: int) -> str:
         """A quantity for people, without zeros that say nothing."""
