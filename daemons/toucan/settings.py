@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from hostkit.strict_toml import StrictTomlError, read_toml
 from toucan.engine.settings import EngineSection, VenueSection
 from toucan.errors import InvalidSettings
+from toucan.server.settings import ServerSection
 
 __all__ = ["CONFIG_PATH", "ToucanSettings", "load_settings", "write_settings"]
 
@@ -23,15 +23,17 @@ class ToucanSettings(msgspec.Struct, frozen=True):
 
     engine: EngineSection = EngineSection()
     venue: dict[str, VenueSection] = {}
-    server: dict[str, Any] = {}
+    server: ServerSection = ServerSection()
 
 
 def load_settings(path: Path) -> ToucanSettings:
-    """Reads the file. Raises :class:`InvalidSettings`."""
+    """Reads the file and checks what no setting can say alone. Raises :class:`InvalidSettings`."""
     try:
-        return read_toml(path, ToucanSettings)
+        settings = read_toml(path, ToucanSettings)
     except StrictTomlError as error:
         raise InvalidSettings(str(error)) from error
+    settings.server.check()
+    return settings
 
 
 def write_settings(

@@ -15,9 +15,8 @@ from toucan.engine.link import EngineLink
 from toucan.errors import ToucanError
 from toucan.server.limits import TOKEN_BYTES_MAX
 from toucan.server.main import run
-from toucan.server.settings import ServerFile, load_server_file
 from toucan.server.users import hash_token, new_token
-from toucan.settings import CONFIG_PATH
+from toucan.settings import CONFIG_PATH, ToucanSettings, load_settings
 
 __all__ = ["hash_token_command", "main"]
 
@@ -41,14 +40,14 @@ def main(context: click.Context, config: Path, log_level: str, log_format: str) 
         return
     configure_logging(log_level, log_format)
     try:
-        file = load_server_file(config)
+        file = load_settings(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(file))
     except ToucanError as error:
         raise click.ClickException(" ".join(str(error).split())) from error
 
 
-async def _serve(file: ServerFile) -> None:
+async def _serve(file: ToucanSettings) -> None:
     """Clients may connect before there is an engine: they are told that it is away."""
     link = EngineLink(Path(file.engine.socket), f"server {os.getpid()}")
     link.start()

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from hostkit.strict_toml import StrictTomlError, read_toml
 from toucan.core.events import ENGINE
 from toucan.core.risk_tree import is_name
-from toucan.engine.settings import EngineSection, VenueSection
 from toucan.errors import InvalidSettings
 
-__all__ = ["ServerFile", "ServerSection", "is_loopback", "load_server_file"]
+__all__ = ["ServerSection", "is_loopback"]
 
 
 class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,24 +77,6 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"{where}, and there is no TLS: set server.tls_certificate and server.tls_key, listen on 127.0.0.1, or set "
                 "server.insecure = true"
             )
-
-
-class ServerFile(msgspec.Struct, frozen=True):
-    """``toucan.toml`` as a front end reads it."""
-
-    engine: EngineSection = EngineSection()
-    venue: dict[str, VenueSection] = {}
-    server: ServerSection = ServerSection()
-
-
-def load_server_file(path: Path) -> ServerFile:
-    """Reads the file and checks its section ``[server]``. Raises :class:`~toucan.errors.InvalidSettings`."""
-    try:
-        file = read_toml(path, ServerFile)
-    except StrictTomlError as error:
-        raise InvalidSettings(str(error)) from error
-    file.server.check()
-    return file
 
 
 def _check_address(key: str, text: str) -> None:

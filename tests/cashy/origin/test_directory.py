@@ -223,8 +223,10 @@ class DeadMount:
 
     def __init__(self) -> None:
         self.is_back = threading.Event()
+        self.is_entered = threading.Event()
 
     def __call__(self, fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+        self.is_entered.set()
         self.is_back.wait(60)
         return os.preadv(fd, buffers, offset)
 
@@ -246,7 +248,7 @@ def test_stuck_reads_fail_in_time_and_are_detached_when_their_threads_return(
     mount = DeadMount()
 
     async def main() -> None:
-        origin = origin_of(tmp_path, threads=2, read_timeout_s=0.2, preadv=mount)
+        origin = origin_of(tmp_path, threads=2, read_timeout_s=0.4, preadv=mount)
         try:
             readings = [Reading(origin, "b", "file") for _ in range(2)]
             await until(lambda: all(reading.outcomes for reading in readings))
@@ -291,7 +293,7 @@ def test_close_leaves_stuck_threads_behind(tmp_path: Path, monkeypatch: pytest.M
     async def main() -> None:
         origin = origin_of(tmp_path, preadv=mount)
         reading = Reading(origin, "b", "file")
-        await until(lambda: "begin" in reading.sink.calls)
+        await until(mount.is_entered.is_set)
         await origin.close()
         assert type(reading.outcomes[0]) is OriginTimeout
         assert "detached" not in reading.sink.calls

@@ -57,6 +57,7 @@ class Running:
     ) -> None:
         self.session = session
         self.worker: Worker | None = None
+        self._clients: list[Any] = []
         self._credentials = Credentials([KEY, NARROW_KEY, WRITER_KEY, NARROW_WRITER_KEY], anonymous=anonymous)
         self._origins = origins
         self._writing = writing
@@ -115,20 +116,24 @@ class Running:
         return asyncio.run_coroutine_threadsafe(do(), self._loop).result(20)
 
     def stop(self) -> None:
+        for client in self._clients:
+            client.close()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(20)
         assert not self._thread.is_alive()
 
     def client(self, key: Key = KEY, **config: Any) -> Any:
-        """boto3, without retries: an error is to be seen."""
-        return boto3.client(
+        """boto3, without retries: an error is to be seen. Closed when this stops."""
+        client = boto3.client(
             "s3", endpoint_url=self.url, region_name="eu-west-3",
             aws_access_key_id=key.key_id, aws_secret_access_key=key.secret,
             config=botocore.config.Config(
                 retries={"max_attempts": 0, "mode": "standard"}, s3={"addressing_style": "path"}, **config
             ),
         )  # fmt: skip
+        self._clients.append(client)
+        return client
 
     def connect(self, *, receive_buffer_bytes: int = 0) -> socket.socket:
         raw = socket.socket()

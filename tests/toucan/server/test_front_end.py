@@ -27,8 +27,9 @@ from toucan.server import limits
 from toucan.server.front_end import FrontEnd
 from toucan.server.limits import ANONYMOUS_STREAMS_MAX
 from toucan.server.main import run as run_server
-from toucan.server.settings import ServerSection, is_loopback, load_server_file
+from toucan.server.settings import ServerSection, is_loopback
 from toucan.server.users import hash_token
+from toucan.settings import load_settings
 
 # ---------------------------------------------------------------- settings
 
@@ -86,17 +87,17 @@ def test_settings_file_is_strict_and_the_other_sections_are_let_be(tmp_path: Pat
     path.write_text(
         '[engine]\nsocket = "/run/x"\n[venue.SIM]\naddress = "/run/y"\n[server]\nlisten = "127.0.0.1:1"\n'
     )
-    file = load_server_file(path)
+    file = load_settings(path)
     assert (file.server.listen, file.engine.socket) == ("127.0.0.1:1", "/run/x")
     path.write_text('[server]\nlistn = "127.0.0.1:1"\n')
     with pytest.raises(InvalidSettings, match=r"toucan.toml:2: unknown key.*listn.*listen"):
-        load_server_file(path)
+        load_settings(path)
     path.write_text("[server]\nlisten = 7\n")
     with pytest.raises(InvalidSettings, match=r"toucan.toml:2: server.listen"):
-        load_server_file(path)
+        load_settings(path)
     path.write_text('[server]\nlisten = "0.0.0.0:1"\n')
     with pytest.raises(InvalidSettings, match="there is no TLS"):
-        load_server_file(path)
+        load_settings(path)
 
 
 # ---------------------------------------------------------------- the whole

@@ -157,6 +157,11 @@ def _front_ends_die_unnoticed() -> AbstractContextManager[object]:
     return mock.patch.object(EngineLoop, "_forget_front", forget_front)
 
 
+def _silence_is_borne() -> AbstractContextManager[object]:
+    """A venue that does not answer is waited for, for ever."""
+    return mock.patch.object(EngineLoop, "_hurry_venues", return_value=None)
+
+
 #: By name; each must be found.
 MUTATIONS: dict[str, _Mutation] = {
     "no-recall": _no_recall,
@@ -173,4 +178,5 @@ MUTATIONS: dict[str, _Mutation] = {
     "over-fills-are-fine": _over_fills_are_fine,
     "sessions-survive": _sessions_survive,
     "front-ends-die-unnoticed": _front_ends_die_unnoticed,
+    "silence-is-borne": _silence_is_borne,
 }
