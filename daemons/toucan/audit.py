@@ -30,7 +30,14 @@ from toucan.journal.repair import repair
 from toucan.journal.verify import Report, verify
 from toucan.settings import CONFIG_PATH, load_settings
 
-__all__ = ["audit_group", "open_projection"]
+__all__ = [
+    "audit_group",
+    "open_projection",
+    "repair_command",
+    "replay_command",
+    "search_command",
+    "verify_command",
+]
 
 #: Of the decoder below; with another one the projection is made anew.
 _DECODER_VERSION = "1"

@@ -11,7 +11,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import cluster_rows, cold_rows, growth_rows, local_rows, master_rows, put_rows, ring_rows, s3_rows
+from . import (
+    cluster_rows,
+    cold_rows,
+    growth_rows,
+    local_rows,
+    master_rows,
+    put_rows,
+    ring_rows,
+    s3_rows,
+    toucan_engine_rows,
+    toucan_rows,
+)
 from .local_rows import MIB
 from .row import Result, Row
 
@@ -39,6 +50,13 @@ ROWS: tuple[Row, ...] = (
     Row("loop_stall", "ms", "limit", "lower", 1.0, master_rows.loop_stall),
     Row("growth_hit", "us", "the same with 10^3 blocks", "lower", 1.3, growth_rows.hit_growth),
     Row("growth_miss", "us", "the same with 10^3 blocks", "lower", 1.3, growth_rows.miss_growth),
+    Row("submit_p50", "us", "empty handler + fdatasync", "lower", 1.3, toucan_rows.submit_p50),
+    Row("submit_p50_raw", "us", "empty handler", "lower", None, toucan_rows.submit_p50_raw),
+    Row("submit_rate", "orders/s", "empty handler", "higher", 0.6, toucan_rows.submit_rate),
+    Row("engine_rate", "orders/s", "limit", "higher", 1.0, toucan_engine_rows.engine_rate),
+    Row("replay_rate", "events/s", "limit", "higher", 1.0, toucan_engine_rows.replay_rate),
+    Row("watch_cpu", "cores", "limit", "lower", 1.0, toucan_rows.watch_cpu),
+    Row("cancel_under_streams", "us", "the same without streams", "lower", 1.5, toucan_rows.cancel_under_streams),
     Row("ring_rate_queue", "msg/s", "multiprocessing.Queue", "higher", 5.0, ring_rows.throughput_against_queue),
     Row("ring_rate_socket", "msg/s", "unix socket, frames", "higher", None, ring_rows.throughput_against_socket),
     Row("ring_round_trip_queue", "us", "multiprocessing.Queue, two", "lower", 0.5, ring_rows.round_trip_against_queue),
@@ -55,7 +73,7 @@ def write_json(path: Path, results: Sequence[Result], *, quick: bool) -> None:
 def show(console: Console, results: Sequence[Result], skipped: Mapping[str, str], *, quick: bool) -> None:
     """Prints the table, the notes, and what was skipped."""
     cores = len(os.sched_getaffinity(0))
-    title = f"cashy against real programs ({cores} cores, {platform.machine()}, Linux {platform.release()})"
+    title = f"aviary against real programs ({cores} cores, {platform.machine()}, Linux {platform.release()})"
     if quick:
         title += ": quick run, figures mean nothing"
     table = Table(title=title)

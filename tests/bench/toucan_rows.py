@@ -11,7 +11,7 @@ from typing import Any
 from toucan.core.requests import Cancel
 
 from .generator import Commanded, commanded_process
-from .machine import LOAD_CORE, cpu_seconds, pinned
+from .machine import LOAD_CORE, cpu_seconds, move_to_core, pinned
 from .row import Bench, Measurement, Unavailable, against_limit, alternate
 from .toucan_host import Toucan, disk_folder, journal_bytes_per_order, started_toucan
 from .toucan_peer import Peer, started_peer
@@ -28,16 +28,16 @@ UPDATES_PER_S = 200
 #: An order that is entered, acknowledged, cancelled and confirmed.
 UPDATES_PER_ORDER = 4
 CORE_LIMIT = 0.4
-#: Between two cancels, so that each is seen by itself: they come from people.
+#: Between two calls of which each shall be seen by itself, as those of a person.
 PAUSE_S = 0.005
 
 
 class OrderLoad(Commanded):
     """The load process (:mod:`tests.bench.toucan_load`)."""
 
-    def submit_p50_us(self, target: str, count: int) -> float:
-        """Of single calls by one client."""
-        return float(self._ask(do="submits", target=target, count=count)["p50_us"])
+    def submit_p50_us(self, target: str, count: int, *, pause_s: float = 0.0) -> float:
+        """Of single calls by one client, each sent when the one before is answered and the pause is over."""
+        return float(self._ask(do="submits", target=target, count=count, pause_s=pause_s)["p50_us"])
 
     def cancel_p50_us(self, target: str, count: int) -> float:
         """Of single calls by one client."""
@@ -94,13 +94,25 @@ def submit_p50_raw(bench: Bench) -> Measurement:
 
 
 def _p50(bench: Bench, toucan: Toucan, peer: Peer) -> Measurement:
-    count = bench.scaled(1000, 100)
+    """Calls back to back are the row. What it is when the exchange has answered to one order before the next is sent stands beside it."""
+    count, paced = bench.scaled(1000, 100), bench.scaled(200, 50)
     with _order_load() as load, ring_client(toucan.engine.socket) as ring:
 
-        def ours() -> float:
-            return _then_cancelled(ring, lambda: load.submit_p50_us(toucan.address, count))
+        def ours(calls: int, pause_s: float) -> float:
+            return _then_cancelled(ring, lambda: load.submit_p50_us(toucan.address, calls, pause_s=pause_s))
 
-        return alternate(bench, ours, lambda: load.submit_p50_us(peer.address, count))
+        def theirs(calls: int, pause_s: float) -> float:
+            return load.submit_p50_us(peer.address, calls, pause_s=pause_s)
+
+        measured = alternate(bench, lambda: ours(count, 0), lambda: theirs(count, 0))
+        apart = alternate(bench, lambda: ours(paced, PAUSE_S), lambda: theirs(paced, PAUSE_S), warm_ups=0)
+    ours_us, peer_us = statistics.median(apart.ours), statistics.median(apart.peer)
+    measured.notes |= {
+        "ours_with_a_pause_between_calls": round(ours_us),
+        "peer_with_a_pause_between_calls": round(peer_us),
+        "ratio_with_a_pause_between_calls": round(ours_us / peer_us, 2),
+    }
+    return measured
 
 
 def _then_cancelled(ring: RingClient, measure: Callable[[], float]) -> float:
@@ -114,7 +126,10 @@ def _then_cancelled(ring: RingClient, measure: Callable[[], float]) -> float:
 
 
 def submit_rate(bench: Bench) -> Measurement:
-    """SubmitOrder per second of sixteen clients, one call each under way, against an empty handler that syncs nothing."""
+    """SubmitOrder per second of sixteen clients, one call each under way, against an empty handler that syncs nothing.
+
+    Front end and engine share one core. What it is with the engine on the load's core, as on a host that has cores to spare, stands beside it.
+    """
     count = bench.scaled(4000, 320)
     cpu: dict[str, list[float]] = {"server": [], "engine": [], "peer": []}
     with (
@@ -137,8 +152,11 @@ def submit_rate(bench: Bench) -> Measurement:
             return _then_cancelled(ring, lambda: of(toucan.address, pids))
 
         measured = alternate(bench, ours, lambda: of(peer.address, {"peer": peer.pid}))
-    for name, values in cpu.items():
-        measured.notes[f"{name}_cpu_us_per_order"] = round(statistics.median(values[1:]))
+        for name, values in cpu.items():
+            measured.notes[f"{name}_cpu_us_per_order"] = round(statistics.median(values[1:]))
+        move_to_core(toucan.engine.pid, LOAD_CORE)
+        apart = statistics.median(ours() for _ in range(bench.runs))
+    measured.notes["ours_with_the_engine_on_the_other_core"] = round(apart)
     return measured
 
 

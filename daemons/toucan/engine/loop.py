@@ -350,6 +350,12 @@ class EngineLoop:
         )
         self.figures.commits_failed += 1
         self._rebuild()
+        # Whatever its front end makes of the answer: a stream that has broken off stays broken.
+        self._broken_streams += [
+            (request.client, request.body.opened_seq)
+            for _, request in batch.requests
+            if isinstance(request.body, SessionBroken)
+        ]
         urgent = Batch()
         refused: list[tuple[int, Reply]] = []
         sorry = Refused(

@@ -13,10 +13,15 @@ __all__ = ["resume_point"]
 async def resume_point(
     port: EnginePort, request: pb.WatchOrdersRequest | pb.DropCopyRequest | pb.OpenSession
 ) -> int | None:
-    """The event after which a client wants to go on. If he has heard more, from another front end, than this one knows, it is waited for."""
+    """The event after which a client wants to go on. If he has heard more, from another front end, than this one knows, it is waited for.
+
+    A front end without an engine waits as long as it has none: what is missing will come, and a snapshot from before it would take the client back
+    in time. One that follows an engine and still knows less has another history than the client (its journal was replaced), who gets a snapshot.
+    """
     if not request.HasField("after_seq"):
         return None
     after_seq = fields.event_number(request.after_seq, "after_seq")
-    if after_seq > port.state.seq:
-        await port.wait_for(after_seq, AHEAD_WAIT_S)
+    while after_seq > port.state.seq and not await port.wait_for(after_seq, AHEAD_WAIT_S):
+        if not port.is_stale:
+            break
     return after_seq
