@@ -318,10 +318,12 @@ class Terminal:
         fcntl.ioctl(self._theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.before = termios.tcgetattr(self._theirs)
         self.output = b""
+        # Who runs the tests may have a fixed size, which would count for more than the terminal's.
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cashy", "top", "--socket", str(host.socket), "--interval", "0.2"],
             stdin=self._theirs, stdout=self._theirs, stderr=self._theirs, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), env=os.environ | {"TERM": "xterm-256color"},
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), env=environment | {"TERM": "xterm-256color"},
         )  # fmt: skip
 
     def read_until(self, wanted: bytes, timeout_s: float = 30.0) -> None:
