@@ -22,13 +22,13 @@ pytestmark = pytest.mark.system
 
 MIB = 1 << 20
 BUCKET = "bench"  # which the store is started with
-BLOCKS = 2_000
+BLOCKS = 500
 BLOCK_BYTES = 4096
 
 
 @pytest.mark.parametrize("connections_max", [1, 8])
 def test_connections_are_reused(weed: Weed, connections_max: int) -> None:
-    """Measured: 2,000 blocks take as many connections as may be under way at a time, and none is made anew."""
+    """Measured: 500 blocks take as many connections as may be under way at a time, and none is made anew."""
     data = pattern(50, BLOCKS * BLOCK_BYTES)
     client = s3_client(weed.url)
     client.put_object(Bucket=BUCKET, Key="key", Body=data)

@@ -17,6 +17,7 @@ import msgspec
 
 from toucan.core.order import Execution, Order, OrderState
 from toucan.core.outcomes import Anomaly
+from toucan.core.terms import OrderTerms
 from toucan.core.values import ExecType, OrdStatus, RequestKind
 from toucan.core.venue_messages import Report
 
@@ -164,7 +165,7 @@ def anomaly(order: Order, report: Report) -> tuple[Anomaly, str] | None:
     if kind not in TRANSITIONS[order.state]:
         return Anomaly.IMPOSSIBLE_NOW, f"{kind.name} for order {order.order_id}, which is {order.status.name}"
     if kind not in _EXECUTIONS:
-        return _restatement_anomaly(order, report) if kind is ExecType.RESTATED else None
+        return _terms_anomaly(order, report, kind) if kind in (ExecType.RESTATED, ExecType.REPLACED) else None
     if not report.exec_id:
         return Anomaly.MALFORMED, f"{kind.name} without an exec_id"
     if kind is not ExecType.TRADE and order.execution_of(report.exec_ref_id) is None:
@@ -195,20 +196,40 @@ def _over_fill(order: Order, report: Report, kind: ExecType) -> tuple[Anomaly, s
     )
 
 
-def _restatement_anomaly(order: Order, report: Report) -> tuple[Anomaly, str] | None:
-    cum = order.cum_quantity if report.cum_quantity is None else report.cum_quantity
+def _terms_anomaly(order: Order, report: Report, kind: ExecType) -> tuple[Anomaly, str] | None:
+    """Why an order cannot have the terms that its venue gives it."""
     quantity = order.terms.quantity if report.quantity is None else report.quantity
-    # A split scales what is filled; to nothing it cannot, only a bust can.
-    is_undone = cum < 0 or (cum == 0 and order.cum_quantity > 0)
-    if is_undone or quantity <= 0 or quantity < cum:
-        return (
-            Anomaly.MALFORMED,
-            f"RESTATED to quantity {quantity} of order {order.order_id}, {cum} of it filled",
-        )
-    for price in (report.price, report.stop_price):
-        if price is not None and price <= 0:
-            return Anomaly.MALFORMED, f"RESTATED to price {price} of order {order.order_id}"
+    told = f"{kind.name} to quantity {quantity} of order {order.order_id}"
+    prices = [price for price in (report.price, report.stop_price) if price is not None]
+    if quantity <= 0 or min(prices, default=1) <= 0:
+        return Anomaly.MALFORMED, f"{told}, prices {prices}"
+    if kind is ExecType.REPLACED and _asked_for(order, report) is not None:
+        return None  # what is filled meanwhile bounds the quantity from below
+    factor = _split_factor(order, report) if kind is ExecType.RESTATED else None
+    cum = order.cum_quantity if factor is None else order.cum_quantity * factor
+    # To nothing, what is filled can only be busted.
+    is_undone = report.cum_quantity is not None and report.cum_quantity <= 0 < order.cum_quantity
+    if is_undone or quantity < cum:
+        return Anomaly.MALFORMED, f"{told}, {order.cum_quantity} of it filled"
     return None
+
+
+def _split_factor(order: Order, report: Report) -> Fraction | None:
+    """By how much a split of the shares scales the quantity and what is filled (H.1.b); None: it is none.
+
+    Another filled quantity alone says that executions are missing, which a status will tell.
+    """
+    cum, quantity = report.cum_quantity, report.quantity
+    if not cum or not quantity or not order.cum_quantity or cum == order.cum_quantity:
+        return None
+    factor = Fraction(cum, order.cum_quantity)
+    return factor if quantity == order.terms.quantity * factor else None
+
+
+def _asked_for(order: Order, report: Report) -> OrderTerms | None:
+    """The terms of the replacement in flight that a report answers."""
+    request = order.request(report.cl_ord_id)
+    return None if request is None else request.terms
 
 
 def apply_report(order: Order, report: Report) -> Effect | None:
@@ -255,21 +276,26 @@ def _cancel(order: Order, report: Report) -> None:
 
 
 def _replace(order: Order, report: Report) -> None:
-    request = order.request(report.cl_ord_id)
-    if request is None or request.terms is None:
-        _restate(order, report)  # nobody here asked for it
+    wanted = _asked_for(order, report)
+    if wanted is None:
+        _take_terms(order, report)  # nobody here asked for it
         return
     # The venue's word counts where it gives other numbers: what is filled meanwhile bounds the quantity from below (C.3.c).
-    quantity = max(request.terms.quantity if report.quantity is None else report.quantity, order.cum_quantity)
-    order.terms = msgspec.structs.replace(request.terms, quantity=quantity)
+    quantity = max(wanted.quantity if report.quantity is None else report.quantity, order.cum_quantity)
+    order.terms = msgspec.structs.replace(wanted, quantity=quantity)
     order.cl_ord_id = report.cl_ord_id
     _refuse(order, report)
 
 
 def _restate(order: Order, report: Report) -> None:
+    factor = _split_factor(order, report)
+    if factor is not None:
+        _split(order, factor)
+    _take_terms(order, report)
+
+
+def _take_terms(order: Order, report: Report) -> None:
     order.is_done_for_day = False
-    if report.cum_quantity is not None and report.cum_quantity != order.cum_quantity and order.cum_quantity:
-        _split(order, Fraction(report.cum_quantity, order.cum_quantity))
     told = {
         name: value
         for name, value in (

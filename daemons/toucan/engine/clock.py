@@ -38,7 +38,8 @@ class EngineClock:
         ahead = self._now + passed - self._wall_ns()
         if abs(ahead - self._offset) > STEP_NS:
             self.steps_count += 1
-        slew = max(-int(passed * SLEW), min(int(passed * SLEW), -ahead))
+        most = int(passed * SLEW)
+        slew = -ahead if -most <= ahead <= most else -most if ahead > 0 else most
         self._offset = ahead + slew
         self._now += max(0, passed + slew)
         return self._now

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
 import urllib.request
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from awscli.clidriver import create_clidriver
 from common import Where, digest, main, sample
 
 CONFIG = """\
@@ -26,20 +29,23 @@ s3 =
 def scenario(where: Where) -> dict[str, Any]:
     bucket, folder = f"s3://{where.bucket}", where.folder
     (folder / "config").write_text(CONFIG)
-    environment = os.environ | {
-        "AWS_CONFIG_FILE": str(folder / "config"),
-        "HOME": str(folder),
-        "AWS_PAGER": "",
-    }
+    os.environ |= {"AWS_CONFIG_FILE": str(folder / "config"), "HOME": str(folder), "AWS_PAGER": ""}
+    os.chdir(folder)
 
-    def aws(url: str, *arguments: str | Path) -> str:
-        command = [str(Path(sys.executable).parent / "aws"), "--endpoint-url", url, *map(str, arguments)]
-        done = subprocess.run(
-            command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
-        )
+    def command(url: str, *arguments: str | Path) -> None:
+        """The installed command, in a process of its own."""
+        program = [str(Path(sys.executable).parent / "aws"), "--endpoint-url", url, *map(str, arguments)]
+        done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:
             raise SystemExit(f"aws {' '.join(map(str, arguments))}: {done.stderr}")
-        return done.stdout
+
+    def aws(url: str, *arguments: str | Path) -> str:
+        """What the command does, without starting Python anew each time; gives what it prints."""
+        with redirect_stdout(io.StringIO()) as printed:
+            code = create_clidriver().main(["--endpoint-url", url, *map(str, arguments)])
+        if code:
+            raise SystemExit(f"aws {' '.join(map(str, arguments))}: exit code {code}")
+        return printed.getvalue()
 
     source = folder / "source"
     for name, size in (
@@ -51,8 +57,8 @@ def scenario(where: Where) -> dict[str, Any]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(sample(size, len(name)))
-    aws(where.write, "s3", "cp", source / "large", f"{bucket}/one", "--only-show-errors")
-    aws(where.read, "s3", "cp", f"{bucket}/one", folder / "one", "--only-show-errors")
+    command(where.write, "s3", "cp", source / "large", f"{bucket}/one", "--only-show-errors")
+    command(where.read, "s3", "cp", f"{bucket}/one", folder / "one", "--only-show-errors")
     aws(where.write, "s3", "sync", source, f"{bucket}/tree", "--only-show-errors")
     # By itself: SeaweedFS answers it without 100 Continue, upon which the next request on that connection takes botocore a minute.
     aws(where.write, "s3", "cp", folder / "empty", f"{bucket}/tree/empty", "--only-show-errors")

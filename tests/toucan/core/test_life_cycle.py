@@ -143,7 +143,7 @@ def test_a_rejection_with_another_status_is_about_a_second_copy() -> None:
         (Report(ExecType.RESTATED, "X-1", quantity=9), Anomaly.MALFORMED),  # less than is filled
         (Report(ExecType.RESTATED, "X-1", cum_quantity=0), Anomaly.MALFORMED),  # a bust would do that
         (Report(ExecType.RESTATED, "X-1", cum_quantity=-1), Anomaly.MALFORMED),
-        (Report(ExecType.RESTATED, "X-1", cum_quantity=101), Anomaly.MALFORMED),
+        (Report(ExecType.RESTATED, "X-1", quantity=5, cum_quantity=5), Anomaly.MALFORMED),  # no split scales only one of them
         (Report(ExecType.RESTATED, "X-1", price=0), Anomaly.MALFORMED),
         (Report(ExecType.RESTATED, "X-1", stop_price=-5), Anomaly.MALFORMED),
     ],
@@ -238,6 +238,28 @@ def test_a_split_of_the_shares_changes_quantities_and_not_what_was_paid() -> Non
     assert (order.cum_quantity, order.cum_notional) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("quantity", "price", "cum"),
+    [(None, None, 0), (0, None, None), (5, None, None), (50, 0, None), (5, None, 5)],
+)
+def test_a_replacement_that_nobody_asked_for_cannot_say_anything_either(
+    quantity: int | None, price: int | None, cum: int | None
+) -> None:
+    order = make(OrderState.WORKING)
+    report = Report(ExecType.REPLACED, "theirs", quantity=quantity, price=price, cum_quantity=cum)
+    assert anomaly(order, report) is not None
+    apply_report(order, Report(ExecType.REPLACED, "theirs", quantity=50, price=9_500, cum_quantity=10))
+    assert (order.terms.quantity, order.terms.price, order.cum_quantity) == (50, 9_500, 10)
+
+
+def test_a_restatement_with_other_fills_is_a_split_only_if_the_quantity_says_so() -> None:
+    order = make(OrderState.WORKING)
+    apply_report(order, Report(ExecType.RESTATED, "X-1", quantity=120, cum_quantity=20))
+    assert (order.terms.quantity, order.cum_quantity) == (120, 10)
+    apply_report(order, Report(ExecType.RESTATED, "X-1", quantity=240, cum_quantity=20))
+    assert (order.terms.quantity, order.cum_quantity) == (240, 20)
+
+
 def test_a_market_order_is_not_given_a_price() -> None:
     order = make(OrderState.WORKING, terms=terms(100, None))
     assert order.terms.type is OrderType.MARKET
@@ -293,7 +315,7 @@ reports = st.builds(
     ord_status=st.one_of(st.none(), st.sampled_from(OrdStatus)),
     quantity=st.one_of(st.none(), st.integers(0, 150)),
     price=st.one_of(st.none(), st.integers(0, 3)),
-    cum_quantity=st.one_of(st.none(), st.just(0)),
+    cum_quantity=st.sampled_from([None, 0, -1]),  # splits are for the tests above
 )
 
 
