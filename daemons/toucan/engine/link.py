@@ -36,7 +36,8 @@ from toucan.engine.history import History
 from toucan.engine.port import Applied, EngineAway, Listener
 from toucan.engine.recovery import apply_records, recover
 from toucan.engine.shared import attach_doorbell, attach_log
-from toucan.errors import HandshakeFailed
+from toucan.errors import HandshakeFailed, ToucanError
+from toucan.journal.errors import JournalError
 from toucan.journal.reader import Follower
 from toucan.limits import (
     HANDSHAKE_TIMEOUT_S,
@@ -132,7 +133,7 @@ class EngineLink:
                 pause_s = LINK_RETRY_S
                 await self._lost.wait()
                 _log.warning("the engine is away", front=self._name)
-            except (OSError, ShmError, HandshakeFailed, msgspec.MsgspecError) as error:
+            except (OSError, ShmError, ToucanError, JournalError, msgspec.MsgspecError) as error:
                 _log.debug("no engine yet", error=str(error))
             finally:
                 self._disconnect("the engine is away")

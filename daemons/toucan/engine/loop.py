@@ -159,6 +159,8 @@ class EngineLoop:
                     self._take_venue_message(batch, item.venue, message)
             elif isinstance(item, FrontJoined):
                 self._fronts[item.front.number] = item.front
+                # It was greeted before it is known here: what was published in between woke it not.
+                item.front.channel.wake()
                 self.figures.fronts = len(self._fronts)
             else:
                 self._forget_front(item.number)
