@@ -232,7 +232,7 @@ class DeadMount:
 
 
 async def until(condition: object) -> None:
-    for _ in range(1000):
+    for _ in range(6000):
         if condition():  # type: ignore[operator]
             return
         await asyncio.sleep(0.005)
