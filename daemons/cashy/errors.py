@@ -4,7 +4,7 @@ Errors that travel over the client socket carry the name of their ``Failure.Code
 :attr:`CashyError.code`, so edges translate and never re-decide. The groups say whose move it is:
 
 * the caller's: :class:`InvalidName`, :class:`NoSuchBucket`, :class:`NoSuchObject`, :class:`AccessDenied`, :class:`InvalidRequest`,
-  :class:`TooLarge`, :class:`ViewTooLarge`, :class:`PinQuotaExceeded`, :class:`ConfigError`;
+  :class:`TooLarge`, :class:`ViewTooLarge`, :class:`PinQuotaExceeded`, :class:`DeadlineExceeded`, :class:`ConfigError`, :class:`CannotStart`;
 * nobody's, try again: :class:`VersionChanged`, :class:`SlowDown`, :class:`ArenaFull`, :class:`NotConnected`;
 * the origin's: :class:`OriginUnavailable`, :class:`OriginTimeout`, :class:`OriginInvalid`;
 * ours: :class:`InternalError`.
@@ -15,8 +15,10 @@ from __future__ import annotations
 __all__ = [
     "AccessDenied",
     "ArenaFull",
+    "CannotStart",
     "CashyError",
     "ConfigError",
+    "DeadlineExceeded",
     "InternalError",
     "InvalidName",
     "InvalidRequest",
@@ -93,6 +95,12 @@ class OriginInvalid(CashyError):
     code = "ORIGIN_INVALID"
 
 
+class DeadlineExceeded(CashyError, TimeoutError):
+    """The deadline that the caller gave has passed; what was under way for it alone was given up."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
 class ArenaFull(CashyError, MemoryError):
     """No room can be made: every slot that could be evicted is pinned or being filled."""
 
@@ -141,11 +149,15 @@ class ConfigError(CashyError, ValueError):
     code = "INVALID_REQUEST"
 
 
+class CannotStart(ConfigError):
+    """The settings may be right, but this host does not allow what they ask for: a taken address, a missing mount. It may later."""
+
+
 _BY_CODE: dict[str, type[CashyError]] = {
     cls.code: cls
     for cls in (
         NoSuchObject, NoSuchBucket, InvalidName, VersionChanged, AccessDenied, OriginUnavailable, OriginTimeout, OriginInvalid,
-        ArenaFull, SlowDown, TooLarge, InvalidRequest,
+        ArenaFull, SlowDown, TooLarge, InvalidRequest, DeadlineExceeded,
     )
 }  # fmt: skip
 

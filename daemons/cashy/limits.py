@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = [
     "ACCEPT_PAUSE_S",
     "ARENA_WAIT_S",
+    "CALLER_CHARACTERS_MAX",
+    "CERTIFICATE_CHECK_S",
     "CHANGES_REMEMBERED_MAX",
     "CHANGE_END_S",
     "CHANGE_MARK_S",
@@ -12,25 +14,43 @@ __all__ = [
     "CHANGE_RETRY_S",
     "CHANGE_ROUND_LEASES",
     "CLIENT_OUTGOING_BYTES_MAX",
+    "DEMOTIONS_CLASS_SHARE",
+    "DEMOTIONS_PER_DISK",
+    "DEMOTIONS_PER_TURN",
     "DESCRIPTORS_WANTED",
     "FETCH_BLOCKS_MAX",
     "FETCH_WINDOW_BLOCKS_MAX",
+    "FILLS_WAITING_BYTES_MAX",
     "FILLS_WAITING_MAX",
     "FILL_SILENCE_S_MAX",
     "HARVEST_MARKS_MAX",
     "HELLO_TIMEOUT_S",
+    "HOLDER_READS_MAX",
+    "HOLDER_SILENCE_S",
+    "HOSTS_LOOK_S",
     "LEASE_ANSWER_S",
     "LEASE_NAMES_BYTES",
     "LEASE_RENEWALS",
     "LEASE_RETRY_S",
+    "LIST_ENTRIES_MAX",
     "LOCATE_BLOCKS_MAX",
+    "LOCATE_BLOCKS_PER_QUESTION",
+    "LOOK_AGAIN_S_MAX",
+    "LOOP_LATE_S",
     "MAINTENANCE_INTERVAL_S",
+    "MAPPED_BLOCKS_MAX",
+    "MAPPED_FETCHES_MAX",
+    "MAPPED_SHARE",
+    "MAPPED_TRIES",
+    "MAPPED_WAIT_S",
     "OVERFULL_RETRY_S",
     "PEER_CHANGED_BYTES",
     "PEER_CHANGED_NAMES",
     "PEER_CHANGED_TIMEOUT_S",
     "PEER_FILLS_MAX",
     "PEER_HEAD_TIMEOUT_S",
+    "PEER_LEAVING_S",
+    "PEER_READS_END_S",
     "PEER_READ_ROUNDS",
     "PEER_STATUS_TIMEOUT_S",
     "PEER_TASKS_MAX",
@@ -40,11 +60,19 @@ __all__ = [
     "PROGRESS_STEP_BYTES",
     "PROTOCOL_VERSION",
     "READ_AHEAD_STREAMS_MAX",
+    "SCRUB_BATCH_BYTES",
+    "SCRUB_BATCH_SLOTS",
+    "SCRUB_BYTES_PER_S",
+    "SCRUB_PAUSE_S",
+    "SCRUB_SHARE",
     "SLOTS_MAX_DEFAULT",
     "SLOT_SHARE_BYTES",
     "STALL_CHECK_S",
     "SWITCH_INTERVAL_S",
 ]
+
+#: How often the age of this host's certificate is looked at; it is told of by days.
+CERTIFICATE_CHECK_S = 3600.0
 
 #: How long no connection is accepted after the process ran out of descriptors.
 ACCEPT_PAUSE_S = 0.1
@@ -54,6 +82,16 @@ PROTOCOL_VERSION = 1
 
 #: Descriptors a daemon asks for (soft limit, as far as the hard one allows): thousands of clients, five to seven each.
 DESCRIPTORS_WANTED = 65_536
+
+#: Blocks written to one SSD at a time that memory is about to let go: one is being written, one waits, so that the disk never does. What is written
+#: cannot go, and more of it than this costs more hits in memory than it brings on the SSD (docs/ssd-tier.md).
+DEMOTIONS_PER_DISK = 2
+
+#: And of one size class at most this part, so that a small one is never all held.
+DEMOTIONS_CLASS_SHARE = 4
+
+#: Blocks offered to the SSDs in one turn of the loop, wanted or not: a millisecond.
+DEMOTIONS_PER_TURN = 64
 
 #: A connection that has not said Hello by then is closed: it is no client.
 HELLO_TIMEOUT_S = 5.0
@@ -67,8 +105,13 @@ FETCH_BLOCKS_MAX = 65_536
 #: Blocks of one range under way at a time, however many hosts there are: a quarter of what may be under way from peers altogether.
 FETCH_WINDOW_BLOCKS_MAX = 64
 
-#: Block reads waiting for a place among those under way; over it SlowDown.
+#: Block reads waiting for a place among those under way, and their bytes (as many of the default size); over it SlowDown for whoever has the
+#: most there.
 FILLS_WAITING_MAX = 16_384
+FILLS_WAITING_BYTES_MAX = 64 << 30
+
+#: Of a user's name, which is kept with each read that waits: an access key has 20 by default, and 128 at most.
+CALLER_CHARACTERS_MAX = 160
 
 #: How long another host may take to note a change before it is told again.
 PEER_CHANGED_TIMEOUT_S = 2.0
@@ -110,6 +153,15 @@ CHANGES_REMEMBERED_MAX = 65_536
 #: Block reads under way from all peers together: at 10 ms and 4 MiB enough for 100 GB/s, and few enough to be walked through.
 PEER_FILLS_MAX = 256
 
+#: Block reads under way from the memory of hosts that were home before a change of hosts, or are home to a hot block.
+HOLDER_READS_MAX = 64
+
+#: How long such a host may give no sign: it has the block in memory or says at once that it has not, and the origin is the alternative.
+HOLDER_SILENCE_S = 2.0
+
+#: How often the file of hosts is looked at, and hosts that have left are let go.
+HOSTS_LOOK_S = 1.0
+
 #: A block of another host's may take as long as so many blocks may take at the slowest origin, one after the other: others wait there in front of
 #: it. A host whose signs of life lead to nothing is left then.
 PEER_READ_ROUNDS = 10
@@ -132,11 +184,38 @@ ARENA_WAIT_S = 5.0
 #: How often room is looked for meanwhile: each try costs a fence and a scan of the pin tables.
 OVERFULL_RETRY_S = 0.05
 
+#: Blocks in one Fetch of files on the SSD: so many descriptors may be on their way to a client for it.
+MAPPED_BLOCKS_MAX = 64
+
+#: Such fetches of one client at a time.
+MAPPED_FETCHES_MAX = 4
+
+#: How long a block that is to be mapped waits for an SSD that is being read in, as after a restart: a million blocks take a second or two.
+MAPPED_WAIT_S = 10.0
+
+#: How often a block is looked for on the SSD for a mapping, and brought there if it is not: it may be evicted in between.
+MAPPED_TRIES = 3
+
+#: One client may have mapped one part in so many of what the SSDs hold: what is evicted under a view takes room until the view is gone.
+MAPPED_SHARE = 2
+
 #: Streaming readers are told of a filling block's progress in steps of this size: small enough to start early, large enough to be few messages.
 PROGRESS_STEP_BYTES = 256 << 10
 
+#: Entries of one page of a listing: each with a key of 1,024 bytes and a version of 256, they fit a frame.
+LIST_ENTRIES_MAX = 500
+
 #: Blocks reported by one Locate; more do not fit a frame.
 LOCATE_BLOCKS_MAX = 262_144
+
+#: Of these, so many are asked of another host at a time: a byte for each fits its answer's frame, beside the object's headers.
+LOCATE_BLOCKS_PER_QUESTION = 32_768
+
+#: A late read that may not be asked of a second source is looked at again after so long at most: its host may be silent by then.
+LOOK_AGAIN_S_MAX = 0.25
+
+#: By so much a timer may come late before what it was to find late is given its time anew: the loop stood still, and has not listened.
+LOOP_LATE_S = 0.005
 
 #: Names queued for loading ahead by request of clients; further ones are not accepted (the answer says how many were).
 PREFETCH_NAMES_MAX = 65_536
@@ -167,3 +246,20 @@ SWITCH_INTERVAL_S = 0.0005
 
 #: The most slots taken by default; an arena this large holds blocks, not crumbs.
 SLOTS_MAX_DEFAULT = 1 << 22
+
+#: Memory whose checksums are compared in one go of the thread that does it: a millisecond's work, and as few slots as cost the loop a millisecond.
+SCRUB_BATCH_BYTES = 16 << 20
+SCRUB_BATCH_SLOTS = 256
+
+#: Part of a core that this may take after a restart, when nothing is a hit before it was looked at.
+SCRUB_SHARE = 0.5
+
+#: And how fast it goes round later: a terabyte a day and a half, for a few thousandths of a core.
+SCRUB_BYTES_PER_S = 8 << 20
+
+#: Pause between two rounds over memory that holds nothing.
+SCRUB_PAUSE_S = 60.0
+
+#: How long the other hosts may take to note that this one stops, and how long what they read of it may take to end.
+PEER_LEAVING_S = 1.0
+PEER_READS_END_S = 3.0

@@ -12,6 +12,8 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+from cashy.core.peer_certificate import parse_serial
+
 __all__ = [
     "Address",
     "BLOCK_BYTES_MAX",
@@ -20,6 +22,7 @@ __all__ = [
     "ByteSize",
     "DomainName",
     "HttpUrl",
+    "SerialNumber",
     "format_size",
     "parse_size",
     "parse_value",
@@ -118,6 +121,17 @@ class DomainName(str):
         return cls(name)
 
 
+class SerialNumber(int):
+    """A certificate's serial number, as hexadecimal text with or without colons."""
+
+    @classmethod
+    def parse(cls, value: object) -> SerialNumber:
+        """Raises ValueError for anything else."""
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is no serial number; write it as text, as `cashy ca show` prints it")
+        return cls(parse_serial(value))
+
+
 class HttpUrl(str):
     """``http://HOST[:PORT]`` or ``https://…``, without query or user name."""
 
@@ -135,7 +149,7 @@ class HttpUrl(str):
 
 def parse_value(wanted: type[Any], value: object) -> object:
     """Makes one of the types above, or an absolute path, of a TOML value: msgspec's ``dec_hook``."""
-    if issubclass(wanted, (ByteSize, Address, DomainName, HttpUrl)):
+    if issubclass(wanted, (ByteSize, Address, DomainName, HttpUrl, SerialNumber)):
         return wanted.parse(value)
     if issubclass(wanted, Path):
         if not isinstance(value, (str, Path)) or not Path(value).is_absolute():

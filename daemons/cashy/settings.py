@@ -12,17 +12,19 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from cashy.cluster_security import InsecureSettings, check_cluster_security
 from cashy.errors import ConfigError
 from cashy.setting_sections import (
     DEFAULT_SOCKET_PATH,
     ClusterSettings,
     DirectoryOriginSettings,
+    DiskSettings,
     FreshnessSettings,
     InstanceSettings,
     LimitsSettings,
@@ -43,9 +45,12 @@ __all__ = [
     "SOCKET_PATH_BYTES_MAX",
     "DEFAULT_CONFIG_PATH",
     "DEFAULT_SOCKET_PATH",
+    "DISKS_MAX",
+    "DISK_BLOCKS_MIN",
     "PEERS_MAX",
     "ClusterSettings",
     "DirectoryOriginSettings",
+    "DiskSettings",
     "FreshnessSettings",
     "InstanceSettings",
     "LimitsSettings",
@@ -59,7 +64,10 @@ __all__ = [
     "S3Settings",
     "SettingField",
     "Settings",
+    "check_peers",
+    "explain_mismatch",
     "load_settings",
+    "parse_disk_option",
     "parse_origin_option",
     "parse_peer_option",
     "setting_fields",
@@ -71,6 +79,10 @@ DEFAULT_CONFIG_PATH = "/etc/aviary/cashy.toml"
 ARENA_BLOCKS_MIN = 4
 #: sockaddr_un holds 108 bytes, the last a NUL; a longer path cannot be bound.
 SOCKET_PATH_BYTES_MAX = 107
+#: Each has threads of its own, and a block is looked for on one after the other.
+DISKS_MAX = 16
+#: With fewer blocks it would hold nothing long enough to be of use.
+DISK_BLOCKS_MIN = 16
 #: Placement of blocks is cheap and well spread up to here (docs/placement.md); the list is walked at every start.
 PEERS_MAX = 1024
 
@@ -96,6 +108,7 @@ class SettingField(msgspec.Struct, frozen=True, kw_only=True):
     help_text: str
     option: str
     commands: tuple[str, ...]
+    is_live: bool  # applied by a running daemon at SIGHUP
 
     @property
     def path(self) -> str:
@@ -123,7 +136,7 @@ _ORIGIN_KINDS: dict[str, type[S3OriginSettings] | type[DirectoryOriginSettings]]
     "directory": DirectoryOriginSettings,
 }
 #: Lists of tables, as in [[origin]].
-_LISTS = ("origin", "peer")
+_LISTS = ("origin", "peer", "disk")
 
 
 def setting_fields() -> Iterator[SettingField]:
@@ -133,6 +146,7 @@ def setting_fields() -> Iterator[SettingField]:
     for kind, struct in _ORIGIN_KINDS.items():
         yield from _fields_of(struct, "origin", kind)
     yield from _fields_of(PeerSettings, "peer", "")
+    yield from _fields_of(DiskSettings, "disk", "")
     yield from (field for field in _fields_of(Settings, "", "") if field.key in _LISTS)
 
 
@@ -207,7 +221,7 @@ def load_settings(
     try:
         settings = msgspec.convert(source.data, Settings, dec_hook=parse_value)
     except msgspec.ValidationError as error:
-        raise source.error(*_explain(str(error))) from None
+        raise source.error(*explain_mismatch(str(error))) from None
     _check_together(settings, source)
     return settings
 
@@ -231,6 +245,17 @@ def parse_peer_option(text: str) -> dict[str, object]:
         return {**table, "weight": float(weight)} if comma else table
     except ValueError:
         raise ValueError(f"{text!r} is no peer; write NAME=HOST:PORT or NAME=HOST:PORT,WEIGHT") from None
+
+
+def parse_disk_option(text: str) -> dict[str, object]:
+    """Reads ``DIR=SIZE`` into the table of ``[[disk]]``; raises ValueError."""
+    place, _, size = text.rpartition("=")
+    try:
+        if place:
+            return {"path": str(Path(place).absolute()), "size": ByteSize.parse(size)}
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is no disk; write DIR=SIZE, as in /mnt/nvme/cashy=500GiB")
 
 
 class _Source:
@@ -281,8 +306,9 @@ def _check_keys(source: _Source) -> None:
         table = source.data.get(section)
         if isinstance(table, dict):
             _check_table(source, (section,), table, _keys_of(struct), "key")
-    for place, table in _tables_of(source, "peer"):
-        _check_table(source, place, table, _keys_of(PeerSettings), "key")
+    for name, struct in (("peer", PeerSettings), ("disk", DiskSettings)):
+        for place, table in _tables_of(source, name):
+            _check_table(source, place, table, _keys_of(struct), "key")
     for place, table in _tables_of(source, "origin"):
         if "kind" not in table:
             continue
@@ -317,7 +343,7 @@ def _keys_of(struct: type[msgspec.Struct]) -> list[str]:
     return list(struct.__struct_encode_fields__)
 
 
-def _explain(text: str) -> tuple[KeyPath, str]:
+def explain_mismatch(text: str) -> tuple[KeyPath, str]:
     """Splits msgspec's ``Expected `int` <= 3 - at `$.limits.clients_max` `` into the place and a sentence."""
     message, _, place = text.partition(" - at `$")
     path: list[str | int] = [
@@ -338,9 +364,10 @@ def _check_together(settings: Settings, source: _Source) -> None:
             f"instance.socket: the path is longer than the {SOCKET_PATH_BYTES_MAX} bytes a socket's may have",
         )
     _check_memory(settings.memory, source)
+    _check_disks(settings, source)
     _check_tls(settings.s3, source)
     _check_origins(settings.origins, source)
-    _check_peers(settings.peers, source)
+    check_peers(settings.peers, source.error)
     _check_cluster(settings, source)
 
 
@@ -353,6 +380,30 @@ def _check_memory(memory: MemorySettings, source: _Source) -> None:
             ("memory", "size"),
             f"memory.size: {size} is too little for blocks of {block}; give {least} or more",
         )
+
+
+def _check_disks(settings: Settings, source: _Source) -> None:
+    if len(settings.disks) > DISKS_MAX:
+        raise source.error(
+            ("disk", DISKS_MAX), f"{len(settings.disks)} disks are too many; {DISKS_MAX} are the limit"
+        )
+    least = DISK_BLOCKS_MIN * settings.memory.block_bytes
+    paths: dict[Path, int] = {}
+    for index, disk in enumerate(settings.disks):
+        if disk.size_bytes < least:
+            size, block = format_size(disk.size_bytes), format_size(settings.memory.block_bytes)
+            raise source.error(
+                ("disk", index, "size"),
+                f"disk[{index}].size: {size} is too little for blocks of {block}; give {format_size(least)} or more",
+            )
+        path = Path(os.path.normpath(disk.path))
+        for other in paths:
+            if path.is_relative_to(other) or other.is_relative_to(path):
+                raise source.error(
+                    ("disk", index, "path"),
+                    f"disk[{index}].path: {path} and {other} are one folder, or one lies in the other; each disk needs a folder of its own",
+                )
+        paths[path] = index
 
 
 def _check_tls(s3: S3Settings, source: _Source) -> None:
@@ -380,32 +431,31 @@ def _check_origins(origins: tuple[OriginSettings, ...], source: _Source) -> None
                 )
 
 
-def _check_peers(peers: tuple[PeerSettings, ...], source: _Source) -> None:
+def check_peers(peers: tuple[PeerSettings, ...], error: Callable[[KeyPath, str], ConfigError]) -> None:
+    """Raises ``error(place, message)`` for a list of hosts that no cluster can have."""
     if len(peers) > PEERS_MAX:
-        raise source.error(
+        raise error(
             ("peer", PEERS_MAX), f"{len(peers)} hosts are too many for a cluster; {PEERS_MAX} are the limit"
         )
     names: dict[str, int] = {}
     addresses: dict[tuple[str, int], int] = {}
     for index, peer in enumerate(peers):
         if peer.address.port == 0:
-            raise source.error(
+            raise error(
                 ("peer", index, "address"),
                 f'the peer "{peer.name}" has port 0; give the port that the other hosts shall connect to',
             )
         if names.setdefault(peer.name.lower(), index) != index:
-            raise source.error(
-                ("peer", index, "name"), f'two peers have the name "{peer.name}"; names must differ'
-            )
+            raise error(("peer", index, "name"), f'two peers have the name "{peer.name}"; names must differ')
         first = addresses.setdefault((peer.address.host.lower(), peer.address.port), index)
         if first != index:
-            raise source.error(
+            raise error(
                 ("peer", index, "address"),
                 f'two peers, "{peers[first].name}" and "{peer.name}", have the address {peer.address}; '
                 "addresses must differ",
             )
     if peers and not any(peer.weight for peer in peers):
-        raise source.error(
+        raise error(
             ("peer", 0, "weight"),
             "all peers have weight 0, so no block has a home; give one a weight above 0",
         )
@@ -413,15 +463,19 @@ def _check_peers(peers: tuple[PeerSettings, ...], source: _Source) -> None:
 
 def _check_cluster(settings: Settings, source: _Source) -> None:
     cluster, names = settings.cluster, [peer.name for peer in settings.peers]
+    if names and cluster.hosts_file is not None:
+        raise source.error(
+            ("cluster", "hosts_file"),
+            f"cluster.hosts_file: the hosts stand in {cluster.hosts_file}, and in [[peer]], too; leave one of them out",
+        )
     if names and cluster.host is not None and cluster.host not in names:
         raise source.error(
             ("cluster", "host"),
             f'cluster.host: "{cluster.host}" is not among the peers ({", ".join(names)}); add a [[peer]] for '
             "every host of the cluster, this one too",
         )
-    if settings.peers and cluster.key_file is None:
-        raise source.error(
-            ("peer", 0),
-            "there are peers but no cluster.key_file; give the path of a file with the secret that all "
-            "hosts of the cluster share (--cluster-key PATH)",
-        )
+    if settings.peers or cluster.hosts_file is not None:
+        try:
+            check_cluster_security(settings)
+        except InsecureSettings as error:
+            raise source.error(error.place, error.message) from None

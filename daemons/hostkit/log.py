@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import structlog
 
-__all__ = ["REDACTED", "configure_logging", "get_logger", "redact"]
+__all__ = ["REDACTED", "configure_logging", "get_logger", "is_secret_name", "redact"]
 
 REDACTED = "[redacted]"
 
@@ -62,8 +62,13 @@ def redact(logger: object, method: str, event: Any) -> Any:
     return {name: _redact_value(name, value) for name, value in event.items()}
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a name says that its value is secret."""
+    return bool(_SECRET_NAME.search(name) and not _TELLABLE.search(name))
+
+
 def _redact_value(name: str, value: object) -> object:
-    if _SECRET_NAME.search(name) and not _TELLABLE.search(name):
+    if is_secret_name(name):
         return REDACTED
     if isinstance(value, dict):
         return {key: _redact_value(str(key), inner) for key, inner in value.items()}

@@ -10,14 +10,25 @@ address an S3 worker listens on. The receiver believes the kernel, not the messa
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
-from collections.abc import MutableMapping
+import time
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Notification", "NotifyReceiver", "listen_sockets", "notify"]
+__all__ = [
+    "LISTEN_DESCRIPTORS_START",
+    "Notification",
+    "NotifyReceiver",
+    "listen_sockets",
+    "notify",
+    "notify_reloaded",
+    "notify_reloading",
+    "watchdog_s",
+]
 
 #: A notification of ours has a few short lines; systemd itself reads no more than this.
 NOTIFICATION_BYTES_MAX = 4096
@@ -46,6 +57,31 @@ def notify(**fields: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def notify_reloading() -> bool:
+    """Says that settings are being read again; READY=1 says that it is over (sd_notify(3)).
+
+    The time tells a supervisor (systemd 253 and newer) that this is the answer to its signal and not to an earlier one.
+    """
+    return notify(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
+
+
+def notify_reloaded(*, is_refused: bool = False) -> bool:
+    """Says that settings were read again; ``is_refused``: they are wrong, and those before stay in force (sd_notify(3), ERRNO).
+
+    ``systemctl reload`` itself ends well either way: systemd 252 has no other word for it, so who asked looks at ``StatusErrno``.
+    """
+    return notify(READY="1", ERRNO=str(errno.EINVAL if is_refused else 0))
+
+
+def watchdog_s(environ: Mapping[str, str] = os.environ) -> float | None:
+    """Within which time, in seconds, the supervisor wants to hear WATCHDOG=1 each time (sd_watchdog_enabled(3)); None: it does not."""
+    wanted = environ.get("WATCHDOG_USEC", "")
+    meant = environ.get("WATCHDOG_PID", str(os.getpid()))
+    if not wanted.isdigit() or int(wanted) == 0 or meant != str(os.getpid()):
+        return None
+    return int(wanted) / 1e6
 
 
 def listen_sockets(environ: MutableMapping[str, str] = os.environ) -> list[socket.socket]:

@@ -9,6 +9,7 @@ before is restarted with growing pauses, and given up when it falls too often.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import selectors
 import signal
@@ -16,11 +17,11 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
-from hostkit.notify import NotifyReceiver
+from hostkit.notify import LISTEN_DESCRIPTORS_START, NotifyReceiver
 
 __all__ = ["Child", "ChildFailed", "Supervisor"]
 
@@ -43,7 +44,11 @@ class ChildFailed(Exception):
 
 
 class Child:
-    """One supervised program and its present process; in the end it is stopped before the one it ``leans_on``."""
+    """One supervised program and its present process; in the end it is stopped before the one it ``leans_on``.
+
+    ``listeners`` are the supervisor's, which keeps them open: they are passed to each of the processes (sd_listen_fds(3)), so that what waits in them
+    while there is none is served by the next, and not refused.
+    """
 
     def __init__(
         self,
@@ -52,8 +57,10 @@ class Child:
         environment: Mapping[str, str],
         *,
         leans_on: Child | None = None,
+        listeners: Sequence[socket.socket] = (),
     ) -> None:
         self.name = name
+        self.listeners = listeners
         self.leans_on = leans_on
         self.arguments = arguments
         self.environment = dict(environment)
@@ -74,8 +81,29 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=2,  # the supervisor's standard output is for its own one line
             process_group=0,
-            preexec_fn=_die_with(os.getpid()),
+            preexec_fn=self._in_child(os.getpid()),
         )
+
+    def _in_child(self, parent_pid: int) -> Callable[[], None]:
+        die_with = _die_with(parent_pid)
+        if not self.listeners:
+            return die_with
+
+        def in_child() -> None:
+            die_with()
+            self._execute_with_listeners()
+
+        return in_child
+
+    def _execute_with_listeners(self) -> None:
+        """In the child: it is the only one who knows its own process id, which the variables must name, before the program begins."""
+        start = LISTEN_DESCRIPTORS_START
+        beyond = start + len(self.listeners)
+        copies = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD_CLOEXEC, beyond) for one in self.listeners]
+        for place, copy in enumerate(copies, start):
+            os.dup2(copy, place)
+        own = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(copies))}
+        os.execve(self.arguments[0], self.arguments, self.environment | own)  # noqa: S606 - a shell is what is not wanted
 
     def signal(self, number: int) -> None:
         """Sends a signal if the process runs."""

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 #: Of the decoder below; with another one the projection is made anew.
-_DECODER_VERSION = "1"
+_DECODER_VERSION = "2"
 _ROWS_DEFAULT = 100
 
 
@@ -50,6 +50,7 @@ class _Decoder:
     def __init__(self) -> None:
         self.projection: Projection | None = None
         self._orders: dict[int, tuple[str, str]] = {}
+        self._staged: dict[int, tuple[str, str]] = {}
 
     def __call__(self, record: Record) -> list[AuditRow]:
         try:
@@ -59,32 +60,47 @@ class _Decoder:
         return [self._row(seq, record.at_ns, event) for seq, event in enumerate(events, record.first_seq)]
 
     def _row(self, seq: int, at_ns: int, event: ev.Event) -> AuditRow:
-        facts = {"user": "", "session": "", "account": "", "symbol": "", "order_id": ""}
+        facts = {"user": "", "session": "", "account": "", "symbol": "", "order_id": "", "staged_id": ""}
         who = next((getattr(event, name) for name in ("owner", "by", "client") if hasattr(event, name)), None)
         if isinstance(who, Client):
             facts |= {"user": who.user, "session": who.session}
         elif isinstance(who, str):
             facts["user"] = who
         order_id = getattr(event, "order_id", None)
+        staged_id = getattr(event, "staged_id", None)
         terms = getattr(event, "terms", None)
         if terms is not None and not isinstance(event, ev.ReplaceRequested):
             facts |= {"account": terms.account, "symbol": terms.symbol}
             if isinstance(event, (ev.OrderAccepted, ev.OrderAdopted)):
                 self._orders[event.order_id] = (terms.account, terms.symbol)
+            elif isinstance(event, ev.OrderStaged):
+                self._staged[event.staged_id] = (terms.account, terms.symbol)
+        elif staged_id:
+            facts["account"], facts["symbol"] = self._of_staged(staged_id)
         elif order_id:
             facts["account"], facts["symbol"] = self._of_order(order_id)
         elif isinstance(event, ev.PositionAdjusted):
             facts |= {"account": event.account, "symbol": event.symbol}
         if order_id:
             facts["order_id"] = str(order_id)
+        if staged_id:
+            facts["staged_id"] = str(staged_id)
         return AuditRow(seq, at_ns, type(event).__name__, **facts, text=msgspec.json.encode(event).decode())
 
     def _of_order(self, order_id: int) -> tuple[str, str]:
-        known = self._orders.get(order_id)
+        return self._looked_up(self._orders, order_id, AuditQuery(order_id=str(order_id), limit=1))
+
+    def _of_staged(self, staged_id: int) -> tuple[str, str]:
+        return self._looked_up(self._staged, staged_id, AuditQuery(staged_id=str(staged_id), limit=1))
+
+    def _looked_up(
+        self, cache: dict[int, tuple[str, str]], number: int, query: AuditQuery
+    ) -> tuple[str, str]:
+        known = cache.get(number)
         if known is None and self.projection is not None:
-            rows = self.projection.query(AuditQuery(order_id=str(order_id), limit=1))
+            rows = self.projection.query(query)
             known = (rows[0].account, rows[0].symbol) if rows else ("", "")
-            self._orders[order_id] = known
+            cache[number] = known
         return known or ("", "")
 
 
@@ -124,12 +140,13 @@ def audit_group() -> None:
     "--kind",
     default="",
     metavar="EVENT",
-    help="Such as OrderAccepted, OrderDenied, Reported, LimitSet, LevelSet.",
+    help="Such as OrderAccepted, OrderDenied, Reported, OrderStaged, StagedReleased, LimitSet, LevelSet.",
 )
 @click.option("--user", default="", metavar="NAME", help="Who did it.")
 @click.option("--account", default="", metavar="ACCOUNT", help="For which account.")
 @click.option("--symbol", default="", metavar="SYMBOL", help="In which instrument.")
 @click.option("--order", "order_id", default="", metavar="ID", help="Of which order.")
+@click.option("--staged", "staged_id", default="", metavar="ID", help="Of which staged order.")
 @click.option("--contains", default="", metavar="TEXT", help="A piece of the event's JSON.")
 @click.option(
     "--since",
@@ -255,6 +272,7 @@ def _json_line(row: AuditRow) -> str:
 def _line(row: AuditRow) -> str:
     when = datetime.datetime.fromtimestamp(row.at_ns / 1e9).astimezone().isoformat(timespec="milliseconds")
     about = [row.user, row.account, row.symbol, f"#{row.order_id}" if row.order_id else ""]
+    about.append(f"staged {row.staged_id}" if row.staged_id else "")
     return f"{row.seq:>8}  {when}  {row.kind:<20} {' '.join(word for word in about if word):<32} {row.text}"
 
 

@@ -22,12 +22,16 @@ from hostkit.supervisor import Child, ChildFailed, Supervisor
 from toucan.engine.settings import EngineSection, VenueSection
 from toucan.errors import ToucanError
 from toucan.instrument_file import load_instruments
+from toucan.market.recording_files import recording_files
 from toucan.risk_file import read_limits
 from toucan.settings import write_settings
 
 __all__ = ["main"]
 
 _VENUE = "SIM"
+#: Sockets of feeds: the exchange's own, and a recording's.
+_FEEDS = {False: "market-data.sock", True: "replay.sock"}
+_DEV_RATE = 100_000
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -52,6 +56,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--replay-symbol", default="BTC-USD", show_default=True, help="Instrument into which they are played."
 )
+@click.option(
+    "--replay-market",
+    type=_FILE,
+    help="Market data recorded by `toucan record`, shown instead of the exchange's own; orders go to the exchange all the same.",
+)
 @click.option("--speed", type=float, default=1.0, show_default=True, help="2 plays them in half the time.")
 @click.option(
     "--front-ends",
@@ -59,6 +68,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     default=1,
     show_default=True,
     help="Servers to run; they share the address.",
+)
+@click.option(
+    "--web",
+    metavar="HOST:PORT",
+    help="Address of a gateway for browsers; port 0: any free one. [default: none]",
 )
 @click.option(
     "--metrics", default="", metavar="HOST:PORT", help="Address of the engine's /metrics. [default: none]"
@@ -71,11 +85,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 def main(
     listen: str, data: Path | None, instruments: Path | None, limits: Path | None, users: Path | None, replay: Path | None,
-    replay_symbol: str, speed: float, front_ends: int, metrics: str, log_level: str,
+    replay_symbol: str, replay_market: Path | None, speed: float, front_ends: int, web: str | None, metrics: str, log_level: str,
 ) -> None:  # fmt: skip
     """Run engine, server and embedded exchange in the foreground; ends with SIGTERM or SIGINT.
 
-    Prints one JSON line when orders can be sent: {"ready": true, "grpc": "HOST:PORT", "pid": …, "data": …, "processes": {…}}. Restarts what falls.
+    Prints one JSON line when orders can be sent: {"ready": true, "grpc": "HOST:PORT", "pid": …, "data": …, "processes": {…}}; with --web
+    also "web": "HOST:PORT". Restarts what falls.
     """
     configure_logging(log_level, "console")
     with contextlib.ExitStack() as stack:
@@ -86,6 +101,7 @@ def main(
         table = {one.symbol: one for one in load_instruments(instruments)}
         read_limits(limits, table)
         address = stack.enter_context(_reserved(listen))
+        web_address = None if web is None else stack.enter_context(_reserved(web, "--web"))
         data = (data or folder / "data").absolute()
         data.mkdir(parents=True, exist_ok=True)
         config = folder / "toucan.toml"
@@ -95,11 +111,12 @@ def main(
                 data=str(data), socket=str(folder / "engine.sock"), witness=str(data / "witness"),
                 instruments=str(instruments.absolute()), limits=str(limits.absolute()), metrics=metrics,
             ),
-            {_VENUE: VenueSection(address=str(folder / "exchange.sock"))},
+            {_VENUE: VenueSection(str(folder / "exchange.sock"), str(folder / _FEEDS[replay_market is not None]))},
             {"listen": address, **_who(users, address)},
+            None if web_address is None else _web_section(web_address, folder, users),
         )  # fmt: skip
         exchange = ["--listen", str(folder / "exchange.sock"), "--operator", str(folder / "operator.sock")]
-        exchange += ["--instruments", str(instruments)]
+        exchange += ["--market-data", str(folder / _FEEDS[False]), "--instruments", str(instruments)]
         if replay is not None:
             exchange += [
                 "--replay",
@@ -110,23 +127,50 @@ def main(
                 str(speed),
                 "--repeat",
             ]
-        _supervise(
-            stack, folder, config, exchange, front_ends, log_level, {"grpc": address, "data": str(data)}
-        )
+        market = []
+        if replay_market is not None:
+            recording_files(replay_market)  # told here and at once if there is none
+            market = [
+                str(replay_market),
+                "--listen",
+                str(folder / _FEEDS[True]),
+                "--speed",
+                str(speed),
+                "--repeat",
+            ]
+        told: dict[str, object] = {
+            "grpc": address,
+            "data": str(data),
+            "market_data": str(folder / _FEEDS[bool(market)]),
+        }
+        if web_address is not None:
+            told["web"] = web_address
+        _supervise(stack, folder, config, exchange, market, front_ends, log_level, told)
 
 
-def _who(users: Path | None, address: str) -> dict[str, object]:
+def _who(users: Path | None, address: str, option: str = "--listen") -> dict[str, object]:
     if users is not None:
         return {"users": str(users.absolute())}
     if not address.startswith(("127.", "[::1]", "localhost")):
         raise click.UsageError(
-            f"--listen {address} can be reached from other hosts: give --users, or listen on 127.0.0.1"
+            f"{option} {address} can be reached from other hosts: give --users, or listen on 127.0.0.1"
         )
     return {"local_user": getpass.getuser()}
 
 
+def _web_section(address: str, folder: Path, users: Path | None) -> dict[str, object]:
+    # Whoever reaches it can do everything anyway, so nobody is held back: programs shall be tried out on it at their full rate.
+    rates = ("user_requests_per_s", "user_requests_burst", "address_requests_per_s", "address_requests_burst")
+    return {
+        "listen": address,
+        "state": str(folder / "web"),
+        **dict.fromkeys(rates, _DEV_RATE),
+        **_who(users, address, "--web"),
+    }
+
+
 def _supervise(
-    stack: contextlib.ExitStack, folder: Path, config: Path, exchange: list[str], front_ends: int, log_level: str,
+    stack: contextlib.ExitStack, folder: Path, config: Path, exchange: list[str], market: list[str], front_ends: int, log_level: str,
     told: dict[str, object],
 ) -> None:  # fmt: skip
     receiver = NotifyReceiver(folder)
@@ -140,12 +184,19 @@ def _supervise(
         Child(f"server{number}", _python("toucan.server", *common), environment, leans_on=engine)
         for number in range(1, front_ends + 1)
     ]
-    for group in ([venue], [engine], servers):
+    if "web" in told:
+        servers.append(Child("web", _python("toucan.web", *common), environment, leans_on=engine))
+    feeds = [Child("replay", _python("toucan.cli", "replay", *market), environment)] if market else []
+    for group in ([venue, *feeds], [engine], servers):
         for child in group:
             supervisor.start(child)
         if not supervisor.wait_ready(group):
             return
-    pids = {child.name: child.process.pid for child in (venue, engine, *servers) if child.process is not None}
+    pids = {
+        child.name: child.process.pid
+        for child in (venue, *feeds, engine, *servers)
+        if child.process is not None
+    }
     ready = {
         "ready": True,
         **told,
@@ -170,7 +221,7 @@ def _default(folder: Path, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _reserved(listen: str) -> Iterator[str]:
+def _reserved(listen: str, option: str = "--listen") -> Iterator[str]:
     """Keeps the port for the servers' restarts: bound and not listened on; they bind it as well (SO_REUSEPORT)."""
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
@@ -183,7 +234,7 @@ def _reserved(listen: str) -> Iterator[str]:
         holder = socket.socket(family)
     except (OSError, ValueError) as error:
         raise ToucanError(
-            f"cannot listen on {listen}: {error}; choose another address with --listen"
+            f"cannot listen on {listen}: {error}; choose another address with {option}"
         ) from None
     with holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["HandshakeFailed", "InvalidSettings", "ToucanError", "UnusableJournal"]
+__all__ = [
+    "CannotListen",
+    "HandshakeFailed",
+    "InvalidSettings",
+    "ToucanError",
+    "UnusableJournal",
+]
 
 
 class ToucanError(Exception):
@@ -11,6 +17,10 @@ class ToucanError(Exception):
 
 class InvalidSettings(ToucanError):
     """A settings, instruments, limits or users file that cannot be used."""
+
+
+class CannotListen(InvalidSettings):
+    """An address that cannot be had: of another host, or taken, which may pass."""
 
 
 class UnusableJournal(ToucanError):

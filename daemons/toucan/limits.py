@@ -14,6 +14,8 @@ __all__ = [
     "LINK_RETRY_S",
     "LINK_RETRY_S_MAX",
     "MARKET_LOG_BYTES",
+    "PATIENCE_S",
+    "PATIENT_RECORDS_MAX",
     "PROTOCOL_VERSION",
     "RECORD_EVENTS_MAX",
     "REQUESTS_UNDER_WAY_MAX",
@@ -24,7 +26,7 @@ __all__ = [
 ]
 
 #: Version of what engine and front ends say to each other; both must be of the same.
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 #: Requests and reports that one turn of the loop takes in before it commits: one sync for all of them, and none of them waits for long.
 BATCH_ITEMS_MAX = 256
@@ -59,6 +61,13 @@ HANDSHAKE_TIMEOUT_S = 5.0
 
 #: How long a venue may say nothing while it is asked how things stand; over it it is asked over a new connection. No order goes there meanwhile.
 VENUE_SILENCE_S_MAX = 5.0
+
+#: How long an acknowledgement of a venue waits at most for something to share its sync with: about the time between an answer and the client's next
+#: order. Fills and refusals do not wait.
+PATIENCE_S = 0.0005
+
+#: From so many on acknowledgements are company enough for each other.
+PATIENT_RECORDS_MAX = 16
 
 #: How often things that depend on time alone are looked at: grace times, overdue orders.
 TICK_S = 0.1

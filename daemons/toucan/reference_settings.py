@@ -14,8 +14,9 @@ from toucan.core import risk_document
 from toucan.core.instruments import Instrument, Session
 from toucan.core.risk_limits import LIMITS, LimitKind, LimitSpec
 from toucan.engine.settings import EngineSection, VenueSection
-from toucan.server import users
+from toucan.server import entitlements, users
 from toucan.server.settings import ServerSection
+from toucan.web.settings import WebSection
 
 __all__ = ["field_comments", "settings_page"]
 
@@ -24,8 +25,8 @@ _INTRO = """\
 
 All files are TOML and read strictly: a key that is not understood is an error that names file and line, and what was probably meant.
 
-`toucan.toml` is one file for all processes of a host: the engine reads `[engine]` and `[venue.NAME]`, front ends `[engine]` and `[server]`.
-`toucan dev` needs none of them.
+`toucan.toml` is one file for all processes of a host: the engine reads `[engine]` and `[venue.NAME]`, front ends `[engine]` and `[server]`, gateways
+`[engine]` and `[web]`. `toucan dev` needs none of them.
 """
 
 _FIELD = re.compile(r"(\w+): [^=]+")
@@ -38,6 +39,7 @@ def settings_page() -> str:
         ("[engine]", EngineSection),
         ("[venue.NAME]", VenueSection),
         ("[server]", ServerSection),
+        ("[web]", WebSection),
     ):
         parts += [f"## `{title}`\n", _struct_table(struct)]
     parts += [
@@ -51,6 +53,7 @@ def settings_page() -> str:
     parts += [
         "## Users file\n",
         _example(users),
+        _actions_table(),
         "A token's hash is made by `toucan server hash-token --new`.\n",
     ]
     return "\n".join(parts)
@@ -104,6 +107,13 @@ def _example(module: ModuleType) -> str:
             break
         lines.append(line)
     return f"```toml\n{textwrap.dedent(chr(10).join(lines)).strip()}\n```\n"
+
+
+def _actions_table() -> str:
+    """The table of actions in the docstring of :mod:`toucan.server.entitlements`."""
+    lines = (inspect.getdoc(entitlements) or "").splitlines()
+    table = "\n".join(line.replace("``", "`") for line in lines if line.startswith("|"))
+    return f"What `actions` can be, each on the user's accounts:\n\n{table}\n"
 
 
 def _limits_text() -> str:

@@ -12,8 +12,9 @@ from hostkit.strict_toml import StrictTomlError, read_toml
 from toucan.engine.settings import EngineSection, VenueSection
 from toucan.errors import InvalidSettings
 from toucan.server.settings import ServerSection
+from toucan.web.settings import WebSection
 
-__all__ = ["CONFIG_PATH", "ToucanSettings", "load_settings", "write_settings"]
+__all__ = ["CONFIG_PATH", "ToucanSettings", "differing_settings", "load_settings", "write_settings"]
 
 CONFIG_PATH = Path("/etc/aviary/toucan.toml")
 
@@ -24,6 +25,7 @@ class ToucanSettings(msgspec.Struct, frozen=True):
     engine: EngineSection = EngineSection()
     venue: dict[str, VenueSection] = {}
     server: ServerSection = ServerSection()
+    web: WebSection = WebSection()
 
 
 def load_settings(path: Path) -> ToucanSettings:
@@ -33,14 +35,25 @@ def load_settings(path: Path) -> ToucanSettings:
     except StrictTomlError as error:
         raise InvalidSettings(str(error)) from error
     settings.server.check()
+    settings.web.check()
     return settings
 
 
+def differing_settings(section: str, running: msgspec.Struct, fresh: msgspec.Struct) -> list[str]:
+    """Names of the settings of a section that are not the same, such as ``server.listen``, in the file's order."""
+    return [
+        f"{section}.{field.encode_name}"
+        for field in msgspec.structs.fields(running)
+        if getattr(running, field.name) != getattr(fresh, field.name)
+    ]
+
+
 def write_settings(
-    path: Path, engine: EngineSection, venues: Mapping[str, VenueSection], server: Mapping[str, object]
-) -> None:
+    path: Path, engine: EngineSection, venues: Mapping[str, VenueSection], server: Mapping[str, object],
+    web: Mapping[str, object] | None = None,
+) -> None:  # fmt: skip
     """Writes such a file."""
-    sections = {"engine": msgspec.to_builtins(engine), "server": dict(server)}
+    sections = {"engine": msgspec.to_builtins(engine), "server": dict(server), "web": dict(web or {})}
     sections |= {f"venue.{name}": msgspec.to_builtins(venue) for name, venue in venues.items()}
     lines = []
     for name, values in sections.items():

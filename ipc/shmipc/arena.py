@@ -73,6 +73,7 @@ __all__ = ["ArenaOwner", "ArenaReader", "Hit", "SlotFields"]
 _FIELDS = Struct("@32sQQQQQQQQ")
 _READY = int(State.READY)
 _FILLING = int(State.FILLING)
+_ADOPTED = int(State.ADOPTED)
 
 assert _FIELDS.size == (S_VALIDATED_NS + 1 - S_DIGEST) * WORD_BYTES
 
@@ -267,14 +268,16 @@ class ArenaOwner:
 
     @classmethod
     def open(
-        cls, instance: Instance, *, data_bytes: int, slab_bytes: int, slot_count: int
+        cls, instance: Instance, *, data_bytes: int, slab_bytes: int, slot_count: int, verifies: bool = False
     ) -> tuple[ArenaOwner, bool]:
         """The instance's arena and whether it was adopted. The instance's lock must be held.
+
+        ``verifies``: the caller looks at what was READY before anybody may have it (:meth:`adopted_slots`, :meth:`confirm`, :meth:`invalidate`).
 
         Raises ``OutOfSharedMemory``, ``SquattedName``. An arena of another layout or size is left to its clients and replaced by a new one.
         """
         geometry = geometry_for(data_bytes, slab_bytes, slot_count)
-        owner = cls._adopt(instance, geometry)
+        owner = cls._adopt(instance, geometry, verifies)
         if owner is not None:
             return owner, True
         arena_id = int.from_bytes(os.urandom(8), "little")
@@ -293,7 +296,7 @@ class ArenaOwner:
         return owner, False
 
     @classmethod
-    def _adopt(cls, instance: Instance, geometry: Geometry) -> ArenaOwner | None:
+    def _adopt(cls, instance: Instance, geometry: Geometry, verifies: bool) -> ArenaOwner | None:
         name = instance.current_segment()
         if name is None:
             return None
@@ -310,7 +313,7 @@ class ArenaOwner:
             return None
         owner = cls(instance, segment)
         owner._take_over()
-        owner._walk()
+        owner._walk(verifies)
         return owner
 
     def _take_over(self) -> None:
@@ -319,19 +322,24 @@ class ArenaOwner:
             header[H_OWNER_PID] = os.getpid()
         self.tables.adopt()
 
-    def _walk(self) -> None:
-        """Restores what a dead owner left: READY stays, what was in motion is retired, the index is made consistent."""
+    def _walk(self, verifies: bool) -> None:
+        """Restores what a dead owner left: READY stays or is to be verified, what was in motion is retired, the index is made consistent."""
         free: list[int] = []
         ready: list[int] = []
+        adopted = after(State.READY, Event.ADOPT)
         for slot, word in enumerate(self._words[::SLOT_WORDS].tolist()):
             state = word & STATE_MASK
             if state == State.FREE:
                 free.append(slot)
-            elif state == State.READY:
+            elif state == _READY or (state == _ADOPTED and verifies):
                 ready.append(slot)
+                if verifies:
+                    self._words[slot * SLOT_WORDS] = word & ~STATE_MASK | adopted
             else:
                 if state in (State.FILLING, State.EVICTING):
                     self._change(slot, Event.ADOPT)
+                elif state == _ADOPTED:  # its owner died before it was verified, and this one does not
+                    self._change(slot, Event.INVALIDATE)
                 elif (
                     state != State.RETIRED
                 ):  # no state at all: somebody else wrote here; its content is nobody's
@@ -366,12 +374,38 @@ class ArenaOwner:
             return -1
         return slot
 
-    def ready_slots(self) -> Iterable[int]:
+    def find_adopted(self, digest: bytes) -> int:
+        """The ADOPTED slot of ``digest``, or -1."""
+        slot = self._index.find(digest)
+        if slot < 0 or self._slots.state(slot) != State.ADOPTED or self._slots.digest(slot) != digest:
+            return -1
+        return slot
+
+    def confirm(self, slot: int) -> bool:
+        """ADOPTED becomes READY: its bytes are those that were published. One that the index does not lead to is RETIRED instead, and False given:
+        another slot has its digest by now.
+        """
+        if self.find_adopted(self._slots.digest(slot)) != slot:
+            self.invalidate(slot)
+            return False
+        self._change(slot, Event.CONFIRM)
+        return True
+
+    def word(self, slot: int) -> int:
+        """A slot's word: generation and state. While it is the same, so are READY and ADOPTED bytes, as far as anybody of this program writes."""
+        return self._words[slot * SLOT_WORDS]
+
+    def adopted_slots(self) -> list[int]:
+        """All ADOPTED slots."""
+        return self._in_state(_ADOPTED)
+
+    def ready_slots(self) -> list[int]:
         """All READY slots, for rebuilding after a restart."""
+        return self._in_state(_READY)
+
+    def _in_state(self, state: int) -> list[int]:
         return [
-            slot
-            for slot, word in enumerate(self._words[::SLOT_WORDS].tolist())
-            if word & STATE_MASK == _READY
+            slot for slot, word in enumerate(self._words[::SLOT_WORDS].tolist()) if word & STATE_MASK == state
         ]
 
     def retired_slots(self) -> frozenset[int]:
@@ -469,7 +503,7 @@ class ArenaOwner:
         self._retired.add(slot)
 
     def invalidate(self, slot: int) -> None:
-        """READY becomes RETIRED: no new reader; those who hold it keep it."""
+        """READY or ADOPTED becomes RETIRED: no new reader; those who hold it keep it."""
         self._change(slot, Event.INVALIDATE)
         self._index.remove(self._slots.digest(slot), slot)
         self._retired.add(slot)

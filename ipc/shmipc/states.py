@@ -7,11 +7,17 @@ through :func:`after`, so a transition the table lacks is an error and not a cor
 * ``FILLING`` is being written; readers who ask for it may pin it and read up to its watermark.
 * ``READY`` is complete and verified; anybody may pin it.
 * ``EVICTING`` was READY and may become FREE: no new pin is valid. Fence and scan decide: ``RECLAIM`` if nobody holds it, else ``SPARE``.
+* ``ADOPTED`` was READY when its owner died. Nobody accepts it until the next owner has looked whether its bytes are still those that were
+  published (``CONFIRM``, or ``INVALIDATE``): memory that nobody watched may have been damaged. Who had it pinned keeps it.
 * ``RETIRED`` will never be READY again (invalidated, aborted, or left over by a dead owner) but may still be pinned, or still be
   written into by a transfer that was cancelled and is not detached yet. Fence, scan and detachment decide when to ``RECLAIM`` it.
 
 An aborted fill goes to RETIRED and never straight to FREE: a reader may have pinned it while it was filling, and its transfer may still be
 attached. After a restart FILLING and EVICTING slots are retired too (``ADOPT``): one way, no special case.
+
+Verifying by the same word that readers compare anyway costs a hit nothing, and what readers remember of a slot counts again once it is confirmed, for
+its generation is the same. Rejected: an epoch that each hit compares (a load more for ever), and verifying all before anything is served
+(a second of each 20 GB).
 
 ``python -m shmipc.states`` prints the table as a diagram.
 """
@@ -33,6 +39,7 @@ class State(IntEnum):
     READY = 2
     EVICTING = 3
     RETIRED = 4
+    ADOPTED = 5
 
 
 class Event(StrEnum):
@@ -46,6 +53,7 @@ class Event(StrEnum):
     RECLAIM = "reclaim"
     INVALIDATE = "invalidate"
     ADOPT = "adopt"
+    CONFIRM = "confirm"
 
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
@@ -55,6 +63,10 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.FILLING, Event.ADOPT): State.RETIRED,
     (State.READY, Event.MARK): State.EVICTING,
     (State.READY, Event.INVALIDATE): State.RETIRED,
+    (State.READY, Event.ADOPT): State.ADOPTED,
+    (State.ADOPTED, Event.ADOPT): State.ADOPTED,
+    (State.ADOPTED, Event.CONFIRM): State.READY,
+    (State.ADOPTED, Event.INVALIDATE): State.RETIRED,
     (State.EVICTING, Event.SPARE): State.READY,
     (State.EVICTING, Event.RECLAIM): State.FREE,
     (State.EVICTING, Event.ADOPT): State.RETIRED,

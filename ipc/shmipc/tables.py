@@ -134,6 +134,13 @@ class Table:
             words.frombytes(raw[: len(raw) // WORD_BYTES * WORD_BYTES])
         return words
 
+    def recent_marks(self) -> array[int]:
+        """The last touch marks, oldest first, harvested or not."""
+        tail, self._touch_tail = self._touch_tail, 0
+        marks = self.harvest()
+        self._touch_tail = tail
+        return marks
+
     def close(self) -> None:
         """Closes the owner's descriptor."""
         os.close(self._fd)

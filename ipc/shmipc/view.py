@@ -8,6 +8,7 @@ lives, and the array then shows whatever comes next.
 * One slot: a ctypes array over the arena's mapping, made read-only (:func:`slot_view`). The type is cached per capacity: a new one costs 17 us.
 * Several slots as one contiguous view: an anonymous read-only ``mmap`` whose pages are replaced in place by the slots' pages
   (:func:`spanning_view`). CPython's own mmap object guards its life: it cannot be unmapped while an array uses it.
+* The same put together piece by piece, out of the segment and of files (:class:`PlacedSpan`): a descriptor may be closed once its piece is placed.
 
 Finalizers run anywhere, so what they call (``release``) takes no lock.
 """
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 from shmipc.errors import QuotaExceeded, ShmError
 from shmipc.layout import PAGE_BYTES
 
-__all__ = ["Piece", "SpanningMap", "address_of", "slot_view", "spanning_view"]
+__all__ = ["PlacedSpan", "Piece", "SpanningMap", "address_of", "slot_view", "spanning_view"]
 
 _MAP_FIXED = 0x10
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -156,3 +157,37 @@ def spanning_view(fd: int, pieces: list[Piece], release: Callable[[], object]) -
         at += piece.length
     whole.release = release
     return memoryview(whole)
+
+
+class PlacedSpan:
+    """A contiguous read-only view in the making: pages of the segment and of files are put into their places in any order, then :meth:`view`.
+
+    What is not placed reads as zeros. A span that is dropped before ``view`` takes its mappings with it. Raises ``QuotaExceeded`` where the
+    kernel refuses a mapping; the span is of no further use then.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+        self._whole = _reserve(size_bytes)
+        self._address = address_of(self._whole)
+
+    def place(self, at: int, fd: int, piece: Piece) -> None:
+        """Puts ``piece`` of the segment or file ``fd`` at byte ``at``; all but the last piece of the span are whole pages."""
+        if at % PAGE_BYTES or piece.offset % PAGE_BYTES:
+            raise ShmError(
+                f"a piece at {at}, from offset {piece.offset}, does not begin a page of {PAGE_BYTES} bytes"
+            )
+        if piece.length < 1 or at + piece.length > self._size_bytes:
+            raise ShmError(
+                f"a piece of {piece.length} bytes at {at} lies outside a span of {self._size_bytes}"
+            )
+        if piece.length % PAGE_BYTES and at + piece.length < self._size_bytes:
+            raise ShmError(
+                f"a piece of {piece.length} bytes inside a span is not whole pages of {PAGE_BYTES}"
+            )
+        _overlay(self._address + at, piece, fd)
+
+    def view(self, release: Callable[[], object]) -> memoryview:
+        """The whole; ``release()`` runs once when its last user is gone. Call once."""
+        self._whole.release = release
+        return memoryview(self._whole)

@@ -12,8 +12,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 #: What a job that only reads must not load: event loops, parsers and stubs of daemons.
 HEAVY = (
-    "botocore", "click", "grpc", "httptools", "msgspec", "prometheus_client", "rich", "structlog", "uvloop",
-    "cashy.cli", "cashy.master", "cashy.origin", "cashy.s3", "cashy.settings",
+    "botocore", "click", "fsspec", "grpc", "httptools", "msgspec", "prometheus_client", "rich", "structlog", "uvloop",
+    "cashy.cli", "cashy.fs", "cashy.master", "cashy.numpy", "cashy.origin", "cashy.s3", "cashy.settings", "numpy",
 )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cashy.cluster_certificates import certified
+
 import cashy
 
 from .machine import cpu_seconds, pinned, stopped_in_the_end, wait_for
@@ -34,6 +36,8 @@ class Member:
     core: int
     #: Starts its process elsewhere (in a network namespace).
     prefix: Sequence[str] = ()
+    #: HOST:PORT where it listens, if that is not where the others reach it.
+    listen: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,19 +63,26 @@ class Master:
 
 
 def _config(
-    folder: Path, member: Member, members: Sequence[Member], instance: str, root: Path, limits: str
+    folder: Path,
+    member: Member,
+    members: Sequence[Member],
+    instance: str,
+    root: Path,
+    limits: str,
+    security: str,
 ) -> str:
     peers = "".join(
         f'[[peer]]\nname = "{each.name}"\naddress = "{each.address}"\nweight = {each.weight}\n'
         for each in members
     )
+    listen = f'listen = "{member.listen}"\n' if member.listen else ""
     return (
         f'[instance]\nname = "{instance}"\nsocket = "{folder / member.name}.sock"\nremove_on_exit = true\n'
         f'[memory]\nsize = "{member.memory}"\nblock_size = "4MiB"\neviction = "lru"\n'
         f"[limits]\n{limits}\n"
         "[freshness]\nrevalidate_after_s = 36000\n"
         f'[log]\nlevel = "warning"\n'
-        f'[cluster]\nhost = "{member.name}"\nkey_file = "{folder / "cluster.key"}"\n'
+        f'[cluster]\nhost = "{member.name}"\n{security}{listen}'
         f'[[origin]]\nkind = "directory"\nname = "data"\npath = "{root}"\n'
         f"{peers}"
     )
@@ -79,19 +90,22 @@ def _config(
 
 @contextmanager
 def started_masters(
-    folder: Path, root: Path, members: Sequence[Member], *, limits: str = ""
+    folder: Path, root: Path, members: Sequence[Member], *, limits: str = "", is_secured: bool = False
 ) -> Iterator[list[Master]]:
     """All of them, each connected to each; the directory ``root`` is the origin of all. ``limits`` are lines of that table."""
     folder.mkdir()
     key = folder / "cluster.key"
     key.touch(0o600)
     key.write_text(secrets.token_hex(32))
+    security = dict.fromkeys((member.name for member in members), f'key_file = "{key}"\ninsecure = true\n')
+    if is_secured:
+        security = certified(folder / "ca", security)
     with ExitStack() as stack:
         masters = []
         for member in members:
             instance = f"bench{os.getpid()}-{member.name}"
             path = folder / f"{member.name}.toml"
-            path.write_text(_config(folder, member, members, instance, root, limits))
+            path.write_text(_config(folder, member, members, instance, root, limits, security[member.name]))
             stack.callback(_remove_memory, instance)
             command = [*member.prefix, sys.executable, "-m", "cashy", "master", "--config", str(path)]
             with pinned(member.core):

@@ -19,7 +19,7 @@ from .objects import BUCKET, digest_of, make_file, make_files
 from .peers import nginx_files
 from .row import Bench, Measurement, Unavailable, alternate
 
-__all__ = ["bytes_per_cpu", "fanout"]
+__all__ = ["bytes_per_cpu", "fanout", "tls_cpu"]
 
 BLOCK_BYTES = 4 * MIB
 
@@ -202,16 +202,26 @@ class _RawReceiver:
 
 
 @contextmanager
-def _two_hosts(bench: Bench, size_bytes: int) -> Iterator[_Objects]:
+def _two_hosts(
+    bench: Bench,
+    size_bytes: int,
+    name: str = "cluster",
+    memory: tuple[str, str] = (READER_MEMORY, PEER_MEMORY),
+    *,
+    is_secured: bool = False,
+) -> Iterator[_Objects]:
     """A sender that is home to everything, a reader that is home to nothing, on loopback."""
-    root = bench.folder / "origin"
+    root = bench.folder / f"origin-{name}"
     root.mkdir()
     ports = free_ports(2)
     members = [
-        Member("reader", f"127.0.0.1:{ports[0]}", 0.0, READER_MEMORY, LOAD_CORE),
-        Member("sender", f"127.0.0.1:{ports[1]}", 1.0, PEER_MEMORY, SERVER_CORE),
+        Member(f"reader-{name}", f"127.0.0.1:{ports[0]}", 0.0, memory[0], LOAD_CORE),
+        Member(f"sender-{name}", f"127.0.0.1:{ports[1]}", 1.0, memory[1], SERVER_CORE),
     ]
-    with started_masters(bench.folder / "cluster", root, members, limits=_LIMITS) as (reader, sender):
+    with started_masters(bench.folder / name, root, members, limits=_LIMITS, is_secured=is_secured) as (
+        reader,
+        sender,
+    ):
         yield _Objects(root, size_bytes, reader, [sender])
 
 
@@ -235,9 +245,42 @@ def bytes_per_cpu(bench: Bench) -> Measurement:
     def per_cpu_s(cpu_s: list[float]) -> int:
         return round(megabytes / max(statistics.median(cpu_s[FIRST_TOUCH_READS:]), 1e-9))
 
-    measured.notes["sender_alone_ours"] = per_cpu_s([each["sender"] for each in objects.cpu_s])
+    measured.notes["sender_alone_ours"] = per_cpu_s([each["sender-cluster"] for each in objects.cpu_s])
     measured.notes["sender_alone_nginx"] = per_cpu_s([server for server, _ in raw.cpu_s])
-    measured.notes["receiver_alone_ours"] = per_cpu_s([each["reader"] for each in objects.cpu_s])
+    measured.notes["receiver_alone_ours"] = per_cpu_s([each["reader-cluster"] for each in objects.cpu_s])
     measured.notes["both_ours_into_memory_never_touched"] = round(megabytes / sum(objects.cpu_s[0].values()))
     measured.notes["receiver_alone_raw"] = per_cpu_s([receiver for _, receiver in raw.cpu_s])
+    return measured
+
+
+# --- peer_tls_cpu ---
+
+#: Of reader and sender: two clusters stand side by side.
+_TLS_MEMORY = ("768MiB", "512MiB")
+
+
+def tls_cpu(bench: Bench) -> Measurement:
+    """Megabytes (10^6) per CPU-second of sender and receiver together, with certificates and encrypted, against the same without."""
+    size_bytes = bench.scaled(64, 16) * BLOCK_BYTES
+    with ExitStack() as stack:
+        sides = {
+            name: stack.enter_context(
+                _two_hosts(bench, size_bytes, name, _TLS_MEMORY, is_secured=name == "tls")
+            )
+            for name in ("tls", "plain")
+        }
+
+        def measure(name: str) -> float:
+            sides[name].read_next()
+            return size_bytes / 1e6 / sum(sides[name].cpu_s[-1].values())
+
+        measured = alternate(
+            bench, lambda: measure("tls"), lambda: measure("plain"), warm_ups=FIRST_TOUCH_READS
+        )
+    for name, objects in sides.items():
+        for host in ("sender", "reader"):
+            spent = [each[f"{host}-{name}"] for each in objects.cpu_s[FIRST_TOUCH_READS:]]
+            measured.notes[f"{host}_alone_{name}"] = round(
+                size_bytes / 1e6 / max(statistics.median(spent), 1e-9)
+            )
     return measured

@@ -51,6 +51,8 @@ class Toucan:
     address: str
     engine: Engine
     server_pid: int
+    #: HOST:PORT of its gateway; empty: it has none.
+    web: str = ""
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def started_toucan(data: Path, *options: str) -> Iterator[Toucan]:
         engine = Engine(Path(ready["operator"]).with_name("engine.sock"), data, pids["engine"])
         with ring_client(engine.socket) as ring:
             ring.await_venue()
-        yield Toucan(ready["grpc"], engine, pids["server1"])
+        yield Toucan(ready["grpc"], engine, pids["server1"], ready.get("web", ""))
 
 
 @contextmanager

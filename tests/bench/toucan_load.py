@@ -1,10 +1,11 @@
-"""The load on toucan's front end, as a process of its own: single calls by a real stub, and many clients at once by prepared bytes.
+"""The load on toucan's front end, as a process of its own: single calls by a real stub or over HTTP, and many clients at once by prepared bytes.
 
 Commands are JSON lines on standard input, answers JSON lines on standard output.
 """
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import os
@@ -96,11 +97,36 @@ class _Client:
         self._channel.close()
 
 
+class _WebClient:
+    """One client of a gateway, with a connection that stays open, and a session of its own."""
+
+    def __init__(self, target: str) -> None:
+        self._connection = http.client.HTTPConnection(target, timeout=SILENCE_S)
+        self._session = _new_session()
+        self._numbers = itertools.count(1)
+
+    def submit(self) -> int:
+        """An order's id."""
+        number = next(self._numbers)
+        terms = {
+            "account": "ACC1", "symbol": "AAPL", "side": "SIDE_BUY", "type": "ORDER_TYPE_LIMIT", "timeInForce": "TIME_IN_FORCE_GTC",
+            "quantity": 1, "price": 1000 + number % _PRICES,
+        }  # fmt: skip
+        body = json.dumps({"key": {"session": self._session, "number": number}, "terms": terms})
+        self._connection.request("POST", SUBMIT, body, {"content-type": "application/json"})
+        response = self._connection.getresponse()
+        answer = json.loads(response.read())
+        if response.status != 200:
+            raise Http2Error(f"the gateway answered {response.status}: {answer}")
+        return int(answer["orderId"])
+
+
 class _Load:
     """State between commands."""
 
     def __init__(self) -> None:
         self._clients: dict[str, _Client] = {}
+        self._web_clients: dict[str, _WebClient] = {}
 
     def _client(self, target: str) -> _Client:
         if target not in self._clients:
@@ -112,6 +138,15 @@ class _Load:
         client = self._client(target)
         ids: list[int] = []
         samples = _timed(((lambda: ids.append(client.submit())) for _ in range(count)), pause_s)
+        if len(set(ids)) != count:
+            raise Http2Error("two orders have the same id")
+        return _summary(samples)
+
+    def web_submits(self, target: str, count: int) -> dict[str, Any]:
+        """So many SubmitOrder to a gateway, one after the other; each gave another order."""
+        client = self._web_clients.setdefault(target, _WebClient(target))
+        ids: list[int] = []
+        samples = _timed(((lambda: ids.append(client.submit())) for _ in range(count)), 0)
         if len(set(ids)) != count:
             raise Http2Error("two orders have the same id")
         return _summary(samples)

@@ -17,7 +17,7 @@ from .toucan_host import Toucan, disk_folder, journal_bytes_per_order, started_t
 from .toucan_peer import Peer, started_peer
 from .toucan_ring import PATIENCE_S, RingClient, ring_client
 
-__all__ = ["cancel_under_streams", "submit_p50", "submit_p50_raw", "submit_rate", "watch_cpu"]
+__all__ = ["cancel_under_streams", "submit_p50", "submit_p50_raw", "submit_rate", "watch_cpu", "web_latency"]
 
 CLIENTS = 16
 STREAMS = 1000
@@ -42,6 +42,10 @@ class OrderLoad(Commanded):
     def cancel_p50_us(self, target: str, count: int) -> float:
         """Of single calls by one client."""
         return float(self._ask(do="cancels", target=target, count=count, pause_s=PAUSE_S)["p50_us"])
+
+    def web_submit_p50_us(self, target: str, count: int) -> float:
+        """The same as :meth:`submit_p50_us`, in JSON over one connection to a gateway."""
+        return float(self._ask(do="web_submits", target=target, count=count)["p50_us"])
 
     def submits_per_s(self, target: str, count: int) -> float:
         """Of sixteen clients."""
@@ -96,10 +100,10 @@ def submit_p50_raw(bench: Bench) -> Measurement:
 def _p50(bench: Bench, toucan: Toucan, peer: Peer) -> Measurement:
     """Calls back to back are the row. What it is when the exchange has answered to one order before the next is sent stands beside it."""
     count, paced = bench.scaled(1000, 100), bench.scaled(200, 50)
-    with _order_load() as load, ring_client(toucan.engine.socket) as ring:
+    with _order_load() as load:
 
         def ours(calls: int, pause_s: float) -> float:
-            return _then_cancelled(ring, lambda: load.submit_p50_us(toucan.address, calls, pause_s=pause_s))
+            return _then_cancelled(toucan, lambda: load.submit_p50_us(toucan.address, calls, pause_s=pause_s))
 
         def theirs(calls: int, pause_s: float) -> float:
             return load.submit_p50_us(peer.address, calls, pause_s=pause_s)
@@ -115,10 +119,33 @@ def _p50(bench: Bench, toucan: Toucan, peer: Peer) -> Measurement:
     return measured
 
 
-def _then_cancelled(ring: RingClient, measure: Callable[[], float]) -> float:
-    """Measures, and takes the orders away again, so that every run finds an empty book."""
+def web_latency(bench: Bench) -> Measurement:
+    """SubmitOrder in JSON over HTTP by the gateway, one client, against the same order by gRPC; calls back to back.
+
+    Gateway, gRPC front end and engine run on the server's core, so both front ends follow every order, whoever took it. A browser's own part is in
+    neither figure: the client is Python's ``http.client`` with a JSON text, as gRPC's is a Python stub with a message.
+    """
+    count = bench.scaled(1000, 100)
+    with (
+        disk_folder() as folder,
+        started_toucan(folder / "data", "--web", "127.0.0.1:0") as toucan,
+        _order_load() as load,
+    ):
+
+        def ours() -> float:
+            return _then_cancelled(toucan, lambda: load.web_submit_p50_us(toucan.web, count))
+
+        def theirs() -> float:
+            return _then_cancelled(toucan, lambda: load.submit_p50_us(toucan.address, count))
+
+        return alternate(bench, ours, theirs)
+
+
+def _then_cancelled(toucan: Toucan, measure: Callable[[], float]) -> float:
+    """Measures, and takes the orders away again, so that every run finds an empty book. Meanwhile the engine has one front end, as it is run."""
     measured = measure()
-    ring.cancel_all()
+    with ring_client(toucan.engine.socket) as ring:
+        ring.cancel_all()
     return measured
 
 
@@ -137,7 +164,6 @@ def submit_rate(bench: Bench) -> Measurement:
         started_toucan(folder / "data") as toucan,
         started_peer() as peer,
         _order_load() as load,
-        ring_client(toucan.engine.socket) as ring,
     ):
 
         def of(target: str, pids: dict[str, int]) -> float:
@@ -149,7 +175,7 @@ def submit_rate(bench: Bench) -> Measurement:
 
         def ours() -> float:
             pids = {"server": toucan.server_pid, "engine": toucan.engine.pid}
-            return _then_cancelled(ring, lambda: of(toucan.address, pids))
+            return _then_cancelled(toucan, lambda: of(toucan.address, pids))
 
         measured = alternate(bench, ours, lambda: of(peer.address, {"peer": peer.pid}))
         for name, values in cpu.items():

@@ -52,8 +52,8 @@ def test_version() -> None:
         (["dev", "--origin", "x"], 2, "write s3=URL, s3-anonymous=URL or file=DIRECTORY"),
         (["dev", "--peer", "x"], 2, "--peer: 'x' is no peer; write NAME=HOST:PORT or NAME=HOST:PORT,WEIGHT"),
         (
-            ["master", "--origin", "file=/", "--peer", "a=h:1", "--cluster-key", "/k"],
-            1,
+            ["master", "--origin", "file=/", "--peer", "a=h:1", "--cluster-key", "/k", "--cluster-insecure"],
+            78,
             "which of them is this one? Give cluster.host or --cluster-host, one of: a",
         ),
         (["dev", "--s3-workers", "many"], 2, "'many' is not a valid integer"),
@@ -65,11 +65,11 @@ def test_version() -> None:
             "--block-size: '5MiB' is no block size",
         ),
         (["dev", "--s3", "here", "--origin", "file=/"], 2, "--s3: 'here' is no address"),
-        (["master"], 1, "no origin is configured"),
+        (["master"], 78, "no origin is configured"),
         (["dev"], 1, "no origin is configured"),
         (
             ["master", "--origin", "file=/", "--cluster-host", "a"],
-            1,
+            78,
             'this host is "a" of a cluster, but there are no peers',
         ),
         (
@@ -96,7 +96,7 @@ def test_mistake_in_the_file_names_its_line(tmp_path: Path) -> None:
     path.write_text("[memory]\nblocksize = 1\n")
     expected = f'cashy: error: {path}:2: unknown key "blocksize" in [memory]; did you mean "block_size"?\n'
     for done in (run("master", "--config", str(path)), run("s3", CASHY_CONFIG=str(path))):
-        assert (done.returncode, done.stderr) == (1, expected)
+        assert (done.returncode, done.stderr) == (78, expected)
 
 
 def test_options_become_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ def test_parameters_survive_being_passed_on(command: str) -> None:
     given = parse(
         "dev", "--origin", "s3=http://h:1", "--origin", "file=/srv/a b", "--memory", "64MiB", "--no-anonymous",
         "--s3", "127.0.0.1:0", "--log-format", "json", "--peer", "a=h:1", "--peer", "b=[::1]:2,0.5", "--cluster-host", "a",
-        "--cluster-key", "/srv/a b/key", "--cluster-listen", "0.0.0.0:1",
+        "--cluster-key", "/srv/a b/key", "--cluster-listen", "0.0.0.0:1", "--cluster-tls-certificate", "/c", "--no-cluster-insecure",
     )  # fmt: skip
     first, *arguments = command_line_of(command, None, given)
     assert first == command
@@ -150,3 +150,8 @@ def test_homes_of_blocks_that_are_not_here_are_named_and_counted() -> None:
     assert home_counts(["host2"], "host1") == "at home on host2"
     assert home_counts(["host1"], "host1") == "at home on this host"
     assert home_counts(["host3", "host1", "host3"], "host1") == "at home on host3 (2), this host (1)"
+    assert home_counts(["host2"], "host1", ["SSD"]) == "at home on host2 (SSD)"
+    found = home_counts(
+        ["host3", "host1", "host3", "host3", "host2"], "host1", ["memory", "", "SSD", "memory", "unknown"]
+    )
+    assert found == "at home on host2 (1: 1 unknown), host3 (3: 2 memory, 1 SSD), this host (1)"

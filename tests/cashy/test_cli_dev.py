@@ -328,13 +328,15 @@ def test_hosts_know_each_other(start: Callable[..., Host]) -> None:
     cluster = start("--hosts", "3", "--s3-workers", "0")
     hosts = cluster.hosts()
     peers = [f"{entry['name']}={entry['peer']}" for entry in hosts]
-    secret = (Path(hosts[0]["socket"]).parent / "cluster.key").read_text().strip()
-    assert len(secret) >= 32
     for entry in hosts:
         arguments = arguments_of(entry["master_pid"])
         given = [arguments[at + 1] for at, argument in enumerate(arguments) if argument == "--peer"]
         assert given == peers, "the same list everywhere"
         assert arguments[arguments.index("--cluster-host") + 1] == entry["name"]
+        key = Path(arguments[arguments.index("--cluster-tls-key") + 1])
+        assert key.stat().st_mode & 0o777 == 0o600
+        secret = key.read_text().splitlines()[1]
+        assert len(secret) >= 32
         assert secret not in " ".join(arguments)
         with cashy.connect(entry["socket"]) as cache:
             assert cache.status().host == entry["name"]
@@ -435,7 +437,7 @@ def test_single_hosts_join_the_cluster_they_are_told_of(start: Callable[..., Hos
         addresses = {name: ports.enter_context(reserved_address(Address("127.0.0.1:0"), "")) for name in "ab"}
         peers = [part for name, address in addresses.items() for part in ("--peer", f"{name}={address}")]
         for name, address in addresses.items():
-            host = start(*peers, "--cluster-host", name, "--cluster-key", str(key))
+            host = start(*peers, "--cluster-host", name, "--cluster-key", str(key), "--cluster-insecure")
             (entry,) = host.hosts()
             assert (entry["name"], entry["peer"]) == (name, address)
             assert read(f"{entry['s3']}/bucket/hello") == b"hello, world"
@@ -444,7 +446,7 @@ def test_single_hosts_join_the_cluster_they_are_told_of(start: Callable[..., Hos
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--hosts", "2", "--peer", "a=127.0.0.1:1", "--cluster-host", "a", "--cluster-key", "/k"], "leave out --hosts, or"),
+        (["--hosts", "2", "--peer", "a=127.0.0.1:1", "--cluster-host", "a", "--cluster-key", "/k", "--cluster-insecure"], "leave out --hosts, or"),
         (["--hosts", "2", "--s3", "127.0.0.1:65535"], "port 65536 is needed, too, beside 127.0.0.1:65535"),
         (["--hosts", "2", "--socket", "/tmp/" + "s" * 101], "is longer than the 107 bytes"),
     ],

@@ -147,6 +147,17 @@ def test_one_host_needs_no_total() -> None:
     assert [line.split()[0] for line in text_of(cluster(1), 160)[1:]] == ["host", "host1"]
 
 
+def test_reads_of_ssds_are_shown_where_a_host_has_one() -> None:
+    counters = COUNTERS | {"disk./mnt/ssd.blocks": 5, "blocks_from_ssd": 700, "bytes_from_ssd": 7_000_000}
+    activity = Activity()
+    activity.update([HostSnapshot("h", uptime_s=1, counters=COUNTERS)])
+    lines = text_of(activity.update([HostSnapshot("h", uptime_s=2, counters=counters)]), 190)
+    assert lines[0].split()[:3] == ["memory", "ssd", "peers"]
+    assert lines[2].split()[3:5] == ["700", "7"]
+    assert lines[1].split().count("ssd") == 2
+    assert "ssd" not in "".join(text_of(cluster(), 190))
+
+
 def test_a_long_name_is_cut() -> None:
     activity = Activity().update([HostSnapshot("a-host-whose-name-has-no-end-whatsoever", uptime_s=1)])
     for width in (40, 80, 160):
@@ -180,7 +191,7 @@ def test_json_is_plain_and_says_what_is_not_known() -> None:
     made = json.loads(json.dumps(as_dict(cluster())))
     assert made["hosts_up"] == 2
     first, second, _ = made["hosts"]
-    assert first["reads_per_s"] == {"memory": 1200, "peer": 12, "origin": 3}
+    assert first["reads_per_s"] == {"memory": 1200, "ssd": 0, "peer": 12, "origin": 3}
     assert first["bytes_per_s"]["origin"] == 12_600_000
     assert first["served"] == {"reads_per_s": 4, "bytes_per_s": 16_000_000}
     assert sum(first["shares"].values()) == pytest.approx(1)

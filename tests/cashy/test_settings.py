@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from cashy.cluster_key import CLUSTER_KEY_BYTES_MAX, CLUSTER_KEY_BYTES_MIN, load_cluster_key
 from cashy.errors import ConfigError
+from cashy.setting_changes import compare_settings
 from cashy.setting_values import Address, BlockSize, ByteSize, HttpUrl, format_size, parse_size
 from cashy.settings import (
+    DISK_BLOCKS_MIN,
+    DISKS_MAX,
     PEERS_MAX,
     SOCKET_PATH_BYTES_MAX,
     DirectoryOriginSettings,
@@ -22,6 +25,7 @@ from cashy.settings import (
     S3OriginSettings,
     Settings,
     load_settings,
+    parse_disk_option,
     parse_origin_option,
     parse_peer_option,
     setting_fields,
@@ -226,6 +230,10 @@ CLUSTER = """\
 [cluster]
 host = "b"
 key_file = "/etc/cluster.key"
+tls_certificate = "/etc/cluster.pem"
+tls_key = "/etc/cluster-key.pem"
+tls_ca = "/etc/cluster-ca.pem"
+tls_refused = ["7f:0A", "ff"]
 [[peer]]
 name = "a"
 address = "10.0.0.1:9100"
@@ -248,6 +256,15 @@ def test_cluster_is_read(tmp_path: Path) -> None:
     assert settings.this_host() == settings.peers[1]
     cluster = settings.cluster
     assert (cluster.name, cluster.listen, cluster.key_file) == ("default", None, Path("/etc/cluster.key"))
+    assert (cluster.tls_certificate, cluster.tls_key) == (
+        Path("/etc/cluster.pem"),
+        Path("/etc/cluster-key.pem"),
+    )
+    assert (cluster.tls_ca, cluster.tls_refused, cluster.insecure) == (
+        Path("/etc/cluster-ca.pem"),
+        (0x7F0A, 0xFF),
+        False,
+    )
     assert (cluster.local_copies, cluster.read_timeout_s, cluster.peers_tried) == ("second-read", 10.0, 2)
     assert (settings.metrics.master, settings.metrics.s3) == ("0.0.0.0:9200", "[::]:9201")
 
@@ -289,20 +306,20 @@ def test_peers_of_the_command_line_replace_the_files(tmp_path: Path) -> None:
 
 
 PEER_A = '[[peer]]\nname = "a"\naddress = "h:1"\n'
-KEY = '[cluster]\nkey_file = "/k"\n'
+KEY = '[cluster]\nkey_file = "/k"\ninsecure = true\n'
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (CLUSTER, 'cashy.toml:2: cluster.host: "b" is not among the peers (a, b.example.net); add a [[peer]]'),
-        (PEER_A, "cashy.toml:1: there are peers but no cluster.key_file; give the path"),
-        (KEY + PEER_A + PEER_A.replace("h:1", "h:2"), 'cashy.toml:7: two peers have the name "a"; names must differ'),
-        (KEY + PEER_A + PEER_A.replace('"a"', '"A"').replace("h:1", "h:2"), 'cashy.toml:7: two peers have the name "A"'),
-        (KEY + PEER_A + PEER_A.replace('"a"', '"b"'), 'cashy.toml:8: two peers, "a" and "b", have the address h:1; addresses'),
-        (KEY + PEER_A + PEER_A.replace('"a"', '"b"').replace("h:1", "H:01"), 'cashy.toml:8: two peers, "a" and "b", have the'),
-        (KEY + PEER_A.replace("h:1", "h:0"), 'cashy.toml:5: the peer "a" has port 0; give the port'),
-        (KEY + PEER_A + "weight = 0\n", "cashy.toml:6: all peers have weight 0, so no block has a home; give one a weight"),
+        (PEER_A, "cashy.toml:1: there are peers but no certificates, by which"),
+        (KEY + PEER_A + PEER_A.replace("h:1", "h:2"), 'cashy.toml:8: two peers have the name "a"; names must differ'),
+        (KEY + PEER_A + PEER_A.replace('"a"', '"A"').replace("h:1", "h:2"), 'cashy.toml:8: two peers have the name "A"'),
+        (KEY + PEER_A + PEER_A.replace('"a"', '"b"'), 'cashy.toml:9: two peers, "a" and "b", have the address h:1; addresses'),
+        (KEY + PEER_A + PEER_A.replace('"a"', '"b"').replace("h:1", "H:01"), 'cashy.toml:9: two peers, "a" and "b", have the'),
+        (KEY + PEER_A.replace("h:1", "h:0"), 'cashy.toml:6: the peer "a" has port 0; give the port'),
+        (KEY + PEER_A + "weight = 0\n", "cashy.toml:7: all peers have weight 0, so no block has a home; give one a weight"),
         (PEER_A + "weight = -0.5\n", "cashy.toml:4: peer[0].weight: expected float >= 0"),
         (PEER_A + "weight = nan\n", "cashy.toml:4: peer[0].weight: expected float >= 0"),
         (PEER_A + "weight = inf\n", "cashy.toml:4: peer[0].weight: expected float <= 1000000"),
@@ -312,7 +329,7 @@ KEY = '[cluster]\nkey_file = "/k"\n'
         ('[[peer]]\nname = "a"\naddress = "h"\n', "cashy.toml:3: peer[0].address: 'h' is no address"),
         ("[peer]\n", "cashy.toml:1: peer: expected a list of tables; write [[peer]] with double brackets"),
         ("peer = [1]\n", "cashy.toml:1: peer[0]: expected a table, got int"),
-        ('[cluster]\nkey = "/k"\n', 'cashy.toml:2: unknown key "key" in [cluster]; did you mean "key_file"?'),
+        ('[cluster]\nkey_fil = "/k"\n', 'cashy.toml:2: unknown key "key_fil" in [cluster]; did you mean "key_file"?'),
         ('[cluster]\nkey_file = "k"\n', "cashy.toml:2: cluster.key_file: 'k' is no absolute path"),
         ('[cluster]\nlocal_copies = "some"\n', "cashy.toml:2: cluster.local_copies: invalid enum value 'some'"),
         ('[cluster]\npeers_tried = 0\n', "cashy.toml:2: cluster.peers_tried: expected int >= 1"),
@@ -343,7 +360,7 @@ def test_cluster_has_as_many_hosts_as_its_limit_and_not_one_more() -> None:
     def peers(count: int) -> list[dict[str, object]]:
         return [{"name": f"h{number}", "address": f"h{number}:1"} for number in range(count)]
 
-    overrides = {"cluster.key_file": "/k", "cluster.host": "h0"}
+    overrides = {"cluster.key_file": "/k", "cluster.insecure": True, "cluster.host": "h0"}
     assert len(load_settings(None, {**overrides, "peer": peers(PEERS_MAX)}, {}).peers) == PEERS_MAX
     with pytest.raises(OptionError, match=f"--peer: {PEERS_MAX + 1} hosts are too many"):
         load_settings(None, {**overrides, "peer": peers(PEERS_MAX + 1)}, {})
@@ -534,3 +551,52 @@ def test_anonymous_store_as_an_option() -> None:
     (origin,) = settings.origins
     assert isinstance(origin, S3OriginSettings)
     assert origin.anonymous
+
+
+def test_disks_are_a_list_and_those_of_the_command_line_replace_the_files(tmp_path: Path) -> None:
+    text = '[[disk]]\npath = "/mnt/a"\nsize = "1GiB"\n[[disk]]\npath = "/mnt/b"\nsize = "2GiB"\nwrite_bytes_per_s = "50MiB"\n'
+    settings = load(tmp_path, text)
+    assert [(str(disk.path), disk.size_bytes, disk.write_bytes_per_s) for disk in settings.disks] == [
+        ("/mnt/a", 1 << 30, 200 << 20),
+        ("/mnt/b", 2 << 30, 50 << 20),
+    ]
+    given = load(tmp_path, text, disk=[parse_disk_option("/mnt/x=y=3GiB")])
+    assert [(str(disk.path), disk.size_bytes) for disk in given.disks] == [("/mnt/x=y", 3 << 30)]
+
+
+def _disk(path: str, size: str = "1GiB") -> str:
+    return f'[[disk]]\npath = "{path}"\nsize = "{size}"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (_disk("mnt/a"), "cashy.toml:2: disk[0].path: 'mnt/a' is no absolute path"),
+        (_disk("/a", "63MiB"), "cashy.toml:3: disk[0].size: 63MiB is too little for blocks of 4MiB; give 64MiB or more"),
+        (_disk("/a") + _disk("/a/."), "disk[1].path: /a and /a are one folder, or one lies in the other"),
+        (_disk("/a/b") + _disk("/a"), "disk[1].path: /a and /a/b are one folder, or one lies in the other"),
+        (_disk("/a") + 'sise = "1"\n', 'unknown key "sise" in [[disk]]; did you mean "size"?'),
+        ('[disk]\npath = "/a"\nsize = "1GiB"\n', "write [[disk]] with double brackets"),
+        ("".join(_disk(f"/a/{number}") for number in range(DISKS_MAX + 1)), "17 disks are too many; 16 are the limit"),
+    ],
+)  # fmt: skip
+def test_wrong_disks_are_told_with_their_line(tmp_path: Path, text: str, message: str) -> None:
+    assert message in error_of(tmp_path, text)
+
+
+def test_the_smallest_disk_and_the_most_of_them_are_let_in(tmp_path: Path) -> None:
+    smallest = f"{DISK_BLOCKS_MIN * 4}MiB"
+    text = "".join(_disk(f"/a/{number}", smallest) for number in range(DISKS_MAX))
+    assert len(load(tmp_path, text).disks) == DISKS_MAX
+
+
+@pytest.mark.parametrize("bad", ["/mnt/a", "=1GiB", "/mnt/a=", "/mnt/a=much", ""])
+def test_what_is_no_disk_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match=r"is no disk; write DIR=SIZE"):
+        parse_disk_option(bad)
+
+
+def test_disks_need_a_restart(tmp_path: Path) -> None:
+    changes = compare_settings(load(tmp_path, _disk("/a")), load(tmp_path, _disk("/b")), "master")
+    assert changes.need_restart == ("disk",)
+    assert [str(disk.path) for disk in changes.in_force.disks] == ["/a"]

@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -57,14 +58,25 @@ def trade(recording: Path, console: Console) -> bool:
         held = sum((position.quantity for position in positions if position.symbol == SYMBOL), Decimal(0))
         if filled != held:
             console.print(f"[red]the fills come to {filled}, the position is {held}")
-        return filled == held and any(order.order_id == by_command for order in orders)
+        is_consistent = filled == held and any(order.order_id == by_command for order in orders)
+        return _show_blotter(f"http://{ready['web']}/", console) and is_consistent
+
+
+def _show_blotter(address: str, console: Console) -> bool:
+    """Says where the page is. Whoever has started this at a terminal may go on trading on it; else it is only looked at."""
+    with urllib.request.urlopen(address, timeout=START_TIMEOUT_S) as answer:
+        is_there = b"<title>" in answer.read()
+    console.print(f"[bold]5.[/] The same desk in a browser, while this runs: {address}")
+    if sys.stdin.isatty() and console.is_terminal:
+        console.input("   Enter ends the demonstration: ")
+    return is_there
 
 
 @contextlib.contextmanager
 def _toucan_dev(recording: Path) -> Iterator[dict[str, Any]]:
     command = [
         sys.executable, "-m", "toucan.dev", "--listen", "127.0.0.1:0", "--replay", str(recording), "--replay-symbol", SYMBOL,
-        "--speed", str(SPEED),
+        "--speed", str(SPEED), "--web", "127.0.0.1:0",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -6,12 +6,13 @@ import hashlib
 import json
 import mmap
 import os
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.readable import readable
 
 from shmipc.arena import ArenaOwner, ArenaReader, Hit, SlotFields
 from shmipc.instance import Instance
@@ -82,7 +83,7 @@ def in_child(work: Callable[[], object], timeout_s: float = 60.0) -> int:
             os._exit(code)
     ended = os.pidfd_open(pid)
     try:
-        if not select.select([ended], [], [], timeout_s)[0]:
+        if not readable(ended, timeout_s=timeout_s):
             os.kill(pid, signal.SIGKILL)
     finally:
         os.close(ended)

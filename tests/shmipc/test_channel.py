@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 import pytest
+from tests.readable import readable
 from tests.shmipc.support import descriptor_count, in_child
 
 from shmipc.channel import ClientChannel, ClientWaits, ServerChannel
@@ -254,7 +255,7 @@ def echo(server: ServerChannel) -> None:
     waiting: deque[bytes] = deque()
     done = 0
     while done < MESSAGES:
-        assert select.select([server], [], [], PATIENCE_S)[0], "a wake-up was lost"
+        assert readable(server.fileno(), timeout_s=PATIENCE_S), "a wake-up was lost"
         server.drain()
         while True:
             got = server.receive()
@@ -294,7 +295,7 @@ def ask_by_thread(client: ClientChannel) -> None:
 
 def ask_by_loop(client: ClientChannel) -> None:
     def wait() -> None:
-        assert select.select([client], [], [], PATIENCE_S)[0], "a wake-up was lost"
+        assert readable(client.fileno(), timeout_s=PATIENCE_S), "a wake-up was lost"
         client.drain()
 
     _exchange(client, wait)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from tests.readable import readable
 from tests.shmipc.support import CellArena, Client, digest_of, pattern
 
 from shmipc.errors import PinTableFull
@@ -28,7 +28,7 @@ class _Gate:
         os.write(self.into, b".")
 
     def wait(self) -> None:
-        assert select.select([self.out], [], [], 30)[0], "the other process has failed or hangs"
+        assert readable(self.out, timeout_s=30), "the other process has failed or hangs"
         assert os.read(self.out, 1) == b"."
 
 

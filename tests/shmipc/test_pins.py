@@ -179,6 +179,8 @@ def _collect_inside_pin(arena: CellArena) -> None:
             collected.append(gc.collect())
             return super().pop()
 
+    gc.collect()
+    gc.freeze()  # so that a collection is quick
     client.table._free = CollectingList(client.table._free)
     for _ in range(50):
         _Cycle(client.view(digest_of(1)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import mmap
+import os
 import random
 import resource
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +19,7 @@ from tests.shmipc.support import CellArena, Client, descriptor_count, digest_of,
 from shmipc import view as view_module
 from shmipc.errors import QuotaExceeded, ShmError
 from shmipc.layout import PAGE_BYTES
-from shmipc.view import Piece, SpanningMap, spanning_view
+from shmipc.view import Piece, PlacedSpan, SpanningMap, spanning_view
 
 
 def _expected(numbers: list[int]) -> bytes:
@@ -297,3 +299,37 @@ def test_release_runs_exactly_once(filled: CellArena) -> None:
     parts.clear()
     gc.collect()
     assert runs == [1]
+
+
+def test_a_span_is_put_together_of_files_that_are_closed_and_deleted_and_keeps_its_bytes(
+    tmp_path: Path,
+) -> None:
+    page = mmap.PAGESIZE
+    released: list[int] = []
+    span = PlacedSpan(2 * page + 5)
+    for at, data in ((2 * page, b"tail!"), (0, b"a" * page), (page, b"b" * page)):
+        path = tmp_path / "piece"
+        path.write_bytes(data + b"what is behind it")
+        fd = os.open(path, os.O_RDONLY)
+        span.place(at, fd, Piece(0, len(data)))
+        os.close(fd)
+        path.unlink()
+    view = span.view(lambda: released.append(1))
+    del span
+    assert view.readonly
+    assert bytes(view) == b"a" * page + b"b" * page + b"tail!"
+    part = view[page:]
+    view.release()
+    assert not released
+    assert bytes(part[:1]) == b"b"
+    part.release()
+    gc.collect()
+    assert released == [1]
+
+
+@pytest.mark.parametrize(
+    ("at", "offset", "length"), [(1, 0, 1), (0, 1, 1), (0, 0, 0), (0, 0, 10), (8192, 0, 2), (0, 0, 8194)]
+)
+def test_pieces_that_do_not_fit_a_span_are_refused(at: int, offset: int, length: int) -> None:
+    with pytest.raises(ShmError, match="piece"):
+        PlacedSpan(8193).place(at, -1, Piece(offset, length))

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import uvloop
+from tests.readable import readable
 from tests.shmipc.support import descriptor_count, in_child
 
 from shmipc import semaphore as semaphore_module
@@ -148,7 +149,7 @@ def test_every_wake_after_a_drain_shows(waker: EventfdWaker) -> None:
 
     def answer() -> None:
         for _ in range(rounds):
-            assert select.select([back], [], [], 30)[0]
+            assert readable(back.fileno(), timeout_s=30)
             back.drain()
             waker.wake()
 
@@ -157,7 +158,7 @@ def test_every_wake_after_a_drain_shows(waker: EventfdWaker) -> None:
     thread.start()
     for _ in range(rounds):
         back.wake()
-        assert select.select([waker], [], [], 30)[0], "a wake-up was lost"
+        assert readable(waker.fileno(), timeout_s=30), "a wake-up was lost"
         waker.drain()
     thread.join()
     back.close()

@@ -17,7 +17,7 @@ import click
 from cashy.core.placement import Member, Ranking, place_key
 
 from .balance import SCHEMES, Balance, host_names, measure, shares_by_weight
-from .cluster import Cluster, Outcome, play
+from .copies import Cluster, Outcome, play
 from .plot import draw
 from .workloads import WORKLOADS
 
@@ -169,7 +169,7 @@ def with_tables(page: str, new: dict[str, str]) -> str:
         before, start, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition("\n<!-- end -->")
         if not start or not end:
-            raise ValueError(f"docs/placement.md has no place for the table {name!r}")
+            raise ValueError(f"the page has no place for the table {name!r}")
         page = f"{before}{start}{table}{end}{after}"
     return page
 

@@ -8,6 +8,7 @@ import pytest
 
 from cashy.core.placement import place_key
 
+from . import demotion
 from .balance import SCHEMES, measure, modulo, rendezvous, ring, shares_by_weight
 from .placement import DOCS, RULES, Size, simulate, tables, with_tables
 from .plot import draw
@@ -75,3 +76,18 @@ def test_the_plot_is_a_picture_and_always_the_same(tmp_path: Path) -> None:
     picture = (tmp_path / "one.svg").read_text(encoding="utf-8")
     assert "<svg" in picture
     assert picture == (tmp_path / "two.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("workload", demotion.WORKLOADS[:2])
+def test_blocks_written_before_they_go_are_found_as_if_the_arena_had_waited_for_the_disk(
+    workload: str,
+) -> None:
+    def play(rule: str, per_insertion: float) -> demotion.Outcome:
+        return demotion.play(workload, rule, slots=100, count=8_000, per_insertion=per_insertion)
+
+    ahead, waiting = play("before it goes", 1.0), play("as it goes", 1.0)
+    assert ahead.stalls == 0
+    assert ahead.origin < waiting.origin + 0.02
+    assert ahead.unoffered < 0.05
+    # A disk that cannot keep up costs no hit in memory: what it holds too long goes when it is written.
+    assert play("before it goes", 0.1).memory > waiting.memory - 0.02

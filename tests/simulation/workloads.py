@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tests.cashy import traces
 
-from .cluster import Request
+from .copies import Request
 
 __all__ = ["WORKLOADS", "Workload"]
 

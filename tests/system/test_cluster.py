@@ -17,7 +17,7 @@ import pytest
 from cashy.core.peer_frames import DATA_BYTES_MAX, HEADER_BYTES, MAGIC, Kind, pack_header, unpack_header
 from cashy.errors import NoSuchObject
 
-from .harness import DevCluster, DevHost, free_port, s3_client, started_store, wait_until
+from .harness import NOT_HEDGED, DevCluster, DevHost, free_port, s3_client, started_store, wait_until
 from .reading import MIB, Readers, digest, digest_of, read_everywhere, total, wait_until_joined, write_objects
 
 pytestmark = pytest.mark.system
@@ -40,7 +40,9 @@ def test_three_hosts_read_a_gibibyte_at_once_and_the_origin_is_asked_once_per_bl
     """The arenas are smaller than the data: guests give way, the home's blocks stay."""
     objects = write_objects(folder, 16, 64 * MIB)
     blocks = 1024
-    with DevCluster(3, tmp_path, f"file={folder}", memory="640MiB", block="1MiB", workers=0) as cluster:
+    with DevCluster(
+        3, tmp_path, f"file={folder}", memory="640MiB", block="1MiB", workers=0, config=NOT_HEDGED
+    ) as cluster:
         wait_until_joined(cluster)
         assert read_everywhere(cluster.hosts, objects) == []
         shares = [host.counters()["blocks_from_origin"] for host in cluster.hosts]
@@ -125,7 +127,9 @@ def test_a_write_through_one_host_is_read_through_every_host_at_once(tmp_path: P
 
 def test_s3_clients_of_one_host_stream_what_another_host_reads(tmp_path: Path, folder: Path) -> None:
     objects = write_objects(folder, 3, 24 * MIB)
-    with DevCluster(3, tmp_path, f"file={folder}", memory="128MiB", block="4MiB") as cluster:
+    with DevCluster(
+        3, tmp_path, f"file={folder}", memory="128MiB", block="4MiB", config=NOT_HEDGED
+    ) as cluster:
         wait_until_joined(cluster)
         for number, (name, due) in enumerate(objects.items()):
             client = cluster.hosts[number].s3()
@@ -147,7 +151,7 @@ def lone_host(
     key_file.write_bytes(key)
     key_file.chmod(0o600)
     config = "[freshness]\nrevalidate_after_s = 0.2\n"
-    config += f'[cluster]\nhost = "{name}"\nkey_file = "{key_file}"\n'
+    config += f'{NOT_HEDGED}host = "{name}"\nkey_file = "{key_file}"\ninsecure = true\n'
     config += f'[[origin]]\nkind = "directory"\npath = "{origin}"\nname = "{origin_name}"\n'
     for peer, port in ports.items():
         config += f'[[peer]]\nname = "{peer}"\naddress = "127.0.0.1:{port}"\n'
@@ -258,12 +262,13 @@ def joined_by_wire(
         yield wire, first, second, folder
 
 
-#: What each harm adds to the asking host's counters: violations, connections lost, corrupt reads (None: what comes of it depends on the place).
+#: What each harm adds to the asking host's counters: violations, connections lost, corrupt reads (None: what comes of it depends on the place; where
+#: no header is among what is reordered, the read alone is corrupt).
 HARMS = {
     "payload corrupted": (0, 0, 1),
     "header corrupted": (1, 1, 0),
     "cut out": (1, 1, None),
-    "reordered": (1, 1, None),
+    "reordered": (None, None, None),
     "oversize": (1, 1, 0),
     "cut off": (0, 1, 0),
     "slow": (0, 0, 0),
@@ -290,8 +295,11 @@ def test_whatever_a_network_does_to_frames_bytes_are_right_and_no_read_fails(
     assert wire.harmed >= 1
     violations, lost, corrupt, late = (after[name] - before[name] for name in names)
     due = HARMS[harm]
-    assert (violations, lost, late) == (due[0], due[1], 0)
-    assert due[2] is None or corrupt == due[2]
+    assert late == 0
+    assert violations == lost or harm == "cut off"
+    for found, expected in zip((violations, lost, corrupt), due, strict=True):
+        assert expected is None or found == expected
+    assert harm == "slow" or violations + lost + corrupt >= 1
     failed = after.get("peer_reads_failed", 0) - before["peer_reads_failed"]
     assert failed >= 1 if harm != "slow" else failed == 0
 
@@ -367,7 +375,7 @@ def test_strangers_at_the_peer_port_are_refused_counted_and_harm_nobody(tmp_path
             for _ in range(5):
                 with (
                     socket.create_connection(address, 5) as stranger,
-                    contextlib.suppress(ConnectionError, BrokenPipeError),
+                    contextlib.suppress(OSError),
                 ):
                     stranger.sendall(garbage)
                     stranger.shutdown(socket.SHUT_WR)
@@ -384,21 +392,24 @@ def test_strangers_at_the_peer_port_are_refused_counted_and_harm_nobody(tmp_path
 
 
 def test_a_block_that_is_used_again_stays_near(tmp_path: Path, folder: Path) -> None:
-    """The home is asked for a hot object once or twice, whatever else passes through the host's memory."""
-    hot = write_objects(folder, 1, 8 * MIB)
+    """Whatever else passes through the host's memory, what it reads again and again stays, though its home is elsewhere.
+
+    Four uses are known to the host before the first block has to go, however late it looks (:mod:`cashy.core.uses`): the block is proven then,
+    and nothing proven goes while newcomers fill a tenth (:mod:`cashy.core.eviction`). So it is never fetched again. First in, first out would
+    do so 160 times. What else is read comes once: what is read ahead may go unread in so small a memory, and is not counted.
+    """
     with DevCluster(2, tmp_path, f"file={folder}", memory="32MiB", block="1MiB", workers=0) as cluster:
         wait_until_joined(cluster)
-        objects = write_objects(folder, 30, 8 * MIB)
-        hot = {name: objects[name] for name in hot}
-        cold = {name: due for name, due in objects.items() if name not in hot}
+        (hot, *others), again = write_objects(folder, 30, 12 * MIB).items(), 0
         with cluster.hosts[0].connect() as cache:
-            for _ in range(4):
-                assert all(digest_of(cache, name) == due for name, due in hot.items())
-            for name, due in cold.items():
+            for name, due in (hot, hot, hot, hot):  # there is room for all of it
                 assert digest_of(cache, name) == due
-                for hot_name in hot:
-                    digest_of(cache, hot_name)
-            before = cluster.hosts[0].counters()
-            assert all(digest_of(cache, name) == due for name, due in hot.items())
-            after = cluster.hosts[0].counters()
-        assert after["blocks_filled"] == before["blocks_filled"]
+            for name, due in others:
+                assert digest_of(cache, name) == due
+                before = cluster.hosts[0].counters()["blocks_filled"]
+                assert digest_of(cache, hot[0]) == hot[1]
+                again += cluster.hosts[0].counters()["blocks_filled"] - before
+        counters = cluster.hosts[0].counters()
+    assert counters["blocks_from_peer"] > 0
+    assert counters["slots_evicted"] > 100
+    assert again == 0

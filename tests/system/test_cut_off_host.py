@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.cashy.cluster_certificates import certified
 from tests.system.harness import DevHost, free_port, s3_client, started_store, wait_until
 from tests.system.test_lost_hosts import CONFIG, LEASE_S, all_see, is_coherent, is_hit, put, read, through_s3
 
@@ -97,9 +97,7 @@ class Cabled:
 
 @pytest.fixture
 def cabled(tmp_path: Path) -> Iterator[Cabled]:
-    key_file = tmp_path / "cluster.key"
-    key_file.write_bytes(os.urandom(32))
-    key_file.chmod(0o600)
+    certificates = certified(tmp_path / "ca", "abc")
     ports = {name: free_port() for name in "abc"}
     with ExitStack() as stack:
         store = stack.enter_context(started_store())
@@ -118,7 +116,7 @@ def cabled(tmp_path: Path) -> Iterator[Cabled]:
             peers = "".join(
                 f'[[peer]]\nname = "{other}"\naddress = "127.0.0.1:{port}"\n' for other, port in seen.items()
             )
-            config = f'{CONFIG}host = "{name}"\nkey_file = "{key_file}"\n{peers}'
+            config = f'{CONFIG}host = "{name}"\n{certificates[name]}{peers}'
             hosts[name] = stack.enter_context(DevHost(folder, f"s3={store}", config=config))
         for host in hosts.values():
             wait_until(lambda host=host: is_coherent(host), 30, f"{host.name} being coherent")  # type: ignore[misc]

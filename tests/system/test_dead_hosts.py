@@ -12,12 +12,13 @@ from functools import partial
 
 import pytest
 
-from .harness import CountingStore, DevCluster, RunningHost, lone_hosts, wait_until
+from .harness import NOT_HEDGED, CountingStore, DevCluster, RunningHost, lone_hosts, wait_until
 from .reading import MIB, Readers, digest, read_everywhere, wait_until_joined
 
 pytestmark = pytest.mark.system
 
-#: Less memory than data: blocks are always on their way, from the store to their homes and from there to the readers.
+#: Much less memory than data, also than any one host's share of it: blocks are always on their way, from the store to their homes and from there to
+#: the readers.
 MEMORY, BLOCK = "24MiB", "1MiB"
 #: What was read last is what is kept, so that it is known which blocks are.
 CONFIG = "[memory]\neviction = 'lru'\n[s3]\nrights = 'here'\n[freshness]\nrevalidate_after_s = 600\n"
@@ -39,7 +40,7 @@ def store() -> Iterator[CountingStore]:
 def cluster(store: CountingStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevCluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with DevCluster(
-        3, folder, f"s3={store.url}", workers=0, config=CONFIG, memory=MEMORY, block=BLOCK
+        3, folder, f"s3={store.url}", workers=0, config=CONFIG + NOT_HEDGED, memory=MEMORY, block=BLOCK
     ) as cluster:
         wait_until_joined(cluster)
         yield cluster
@@ -85,7 +86,7 @@ def test_a_master_that_is_killed_fails_nobodys_read_and_is_used_again(
     store: CountingStore, cluster: DevCluster
 ) -> None:
     *others, victim = cluster.hosts
-    with Readers(others, objects_in(store, "k", 8, 8)) as readers:
+    with Readers(others, objects_in(store, "k", 8, 16)) as readers:
         with reads_held(store, readers, others, victim.name):
             pid = victim.kill_master()
         assert readers.go_on()
@@ -101,7 +102,7 @@ def test_a_master_that_freezes_fails_nobodys_read_and_is_used_again(
     store: CountingStore, cluster: DevCluster
 ) -> None:
     victim, *others = cluster.hosts
-    with Readers(others, objects_in(store, "f", 8, 8)) as readers:
+    with Readers(others, objects_in(store, "f", 8, 16)) as readers:
         with contextlib.ExitStack() as stack:
             with reads_held(store, readers, others, victim.name):
                 stack.enter_context(victim.hanging_master())
@@ -120,7 +121,9 @@ def test_a_host_that_is_gone_for_good_costs_no_read_and_the_others_read_each_blo
 ) -> None:
     """Readers through the client library, and a body on its way through S3 whose blocks are at home there."""
     folder = tmp_path_factory.mktemp("gone")
-    with lone_hosts(folder, 3, f"s3={store.url}", config=CONFIG, memory="64MiB", block=BLOCK) as hosts:
+    with lone_hosts(
+        folder, 3, f"s3={store.url}", config=CONFIG, cluster=NOT_HEDGED, memory="64MiB", block=BLOCK
+    ) as hosts:
         *others, victim = hosts
         data = store.put("long", 30 * MIB)
         with Readers(others, objects_in(store, "g", 16, 8)) as readers:

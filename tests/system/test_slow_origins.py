@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from .harness import CountingStore, DevCluster
+from .reading import wait_until_joined
 
 pytestmark = pytest.mark.system
 
@@ -19,7 +20,7 @@ MIB = 1 << 20
 BLOCK_S = 1.3
 """How long the store takes for a block once it sends, and before it sends an object's first; more than ``CONFIG`` lets a host be silent."""
 CONFIG = (
-    "[cluster]\nread_timeout_s = 1.0\n[limits]\nfills_max = 2\n[s3]\nrights = 'here'\n[freshness]\nrevalidate_after_s = 600\n"
+    "[cluster]\nread_timeout_s = 1.0\nhedge = false\n[limits]\nfills_max = 2\n[s3]\nrights = 'here'\n[freshness]\nrevalidate_after_s = 600\n"
     "[log]\nlevel = 'info'\n"
 )
 
@@ -34,6 +35,7 @@ def store() -> Iterator[CountingStore]:
 def cluster(store: CountingStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevCluster]:
     folder = tmp_path_factory.mktemp("slow")
     with DevCluster(3, folder, f"s3={store.url}", memory="48MiB", block="1MiB", config=CONFIG) as cluster:
+        wait_until_joined(cluster)
         yield cluster
 
 

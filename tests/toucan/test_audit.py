@@ -38,6 +38,14 @@ async def trade(rig: Rig) -> None:
         await alice.ask(rq.Submit(limit_order()))
         bob = type(alice)(alice.link, Client("bob", "b"))
         await bob.ask(rq.Submit(limit_order(quantity=1, symbol="MSFT", account="ACC2")))
+        bot = type(alice)(alice.link, Client("bot", "model"))
+        for _ in range(2):
+            await bot.ask(rq.Stage(limit_order(quantity=3, price=8_000), "cheap"))
+        await alice.ask(rq.AmendStaged(1, 1, quantity=2, why="too much"))
+        await bob.ask(rq.ReleaseStaged(1, 2, why="well"))
+        await bob.ask(rq.RejectStaged(2, "once is enough"))
+        # Without the witness an event is known to be committed by those after it.
+        await alice.ask(rq.SetLimit("firm/alpha", "max_order_quantity", "6", "bigger again"))
         await until(lambda: not any(order.requests for order in alice.link.state.live_orders()))
 
 
@@ -69,6 +77,28 @@ def test_search_by_each_condition(rig: Rig) -> None:
     assert kinds(audit(rig, "search", "--json", "--until", "2001-01-01T00:00")) == []
     assert len(kinds(audit(rig, "search", "--json", "--limit", "4"))) == 4
     assert kinds(audit(rig, "search", "--json", "--after", "2", "--kind", "EngineStarted")) == []
+
+
+def test_who_proposed_amended_released_and_rejected(rig: Rig) -> None:
+    def told(staged_id: int) -> list[tuple[str, ...]]:
+        lines = audit(rig, "search", "--json", "--staged", str(staged_id)).output.splitlines()
+        names = ("kind", "user", "account", "symbol", "order_id")
+        return [tuple(json.loads(line)[name] for name in names) for line in lines]
+
+    order_id = told(1)[-1][-1]
+    assert told(1) == [
+        ("OrderStaged", "bot", "ACC1", "AAPL", ""),
+        ("StagedAmended", "alice", "ACC1", "AAPL", ""),
+        ("StagedReleased", "bob", "ACC1", "AAPL", order_id),
+    ]
+    assert kinds(audit(rig, "search", "--json", "--order", order_id))[:2] == [
+        "OrderAccepted",
+        "StagedReleased",
+    ]
+    assert told(2)[1:] == [("StagedRejected", "bob", "ACC1", "AAPL", "")]
+    line = audit(rig, "search", "--kind", "StagedRejected").output
+    assert "bob ACC1 AAPL staged 2" in line
+    assert "once is enough" in line
 
 
 def test_lines_for_people_and_bad_times(rig: Rig) -> None:

@@ -12,13 +12,20 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.toucan.market.feed import FeedVenue
 
 import toucan.client
 from toucan.client import OrdStatus
+from toucan.core.values import Side
+from toucan.instrument_file import load_instruments
+from toucan.market.core.messages import FeedWelcome, FromFeed
+from toucan.market.core.recording import Kind, Record, encode_head, encode_record
+from toucan.market.core.tape import Place
 
 pytestmark = pytest.mark.system
 
@@ -61,6 +68,39 @@ def settled(client: toucan.client.Toucan, order_id: int) -> toucan.client.Order:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     return order
+
+
+def test_recorded_market_data_are_shown_instead_of_the_exchanges_own(tmp_path: Path) -> None:
+    venue = FeedVenue(
+        instruments=tuple(load_instruments(Path(str(files("toucan") / "defaults/instruments.toml"))))
+    )
+    venue.order(Side.BUY, 30, 18_940)
+    venue.order(Side.BUY, 5, 18_940)
+    venue.trade(7, 18_950)
+    venue.publish()
+    feed, symbol = venue.feed, "AAPL"
+    told: list[FromFeed] = [
+        FeedWelcome("L", tuple(feed.instruments())),
+        feed.quote(symbol),
+        feed.book(symbol),
+    ]
+    told += feed.tape(symbol).since(Place()).lines
+    records = [encode_record(Record(1, Kind.NEWS, message)) for message in told]
+    (tmp_path / "rec").write_bytes(encode_head() + b"".join(records))
+    with dev(tmp_path, "--replay-market", str(tmp_path / "rec")) as (process, ready):
+        with toucan.client.connect(ready["grpc"], account="ACC1") as client:
+            watch = client.watch_market_data([symbol], depth=5, timeout_s=TIMEOUT_S)
+            market = next(one for one in watch if one.book.bids)
+            assert [(str(one.price), str(one.quantity), one.orders) for one in market.book.bids] == [
+                ("189.40", "35", 2)
+            ]
+            trades = next(client.watch_trades([symbol], before=5, timeout_s=TIMEOUT_S))
+            assert [(str(one.price), str(one.quantity)) for one in trades.trades] == [("189.50", "7")]
+            order = settled(client, client.buy(symbol, 1, price="1.00").order_id)
+            assert order.status is OrdStatus.NEW, "orders go to the exchange all the same"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(TIMEOUT_S) == 0
+        await_end([*ready["processes"].values()])
 
 
 def test_orders_over_a_restart_and_a_clean_end(tmp_path: Path) -> None:
@@ -130,6 +170,8 @@ def test_metrics_of_the_engine(tmp_path: Path) -> None:
     [
         (["--listen", "0.0.0.0:0"], "can be reached from other hosts"),
         (["--listen", "nonsense"], "cannot listen on nonsense"),
+        (["--web", "0.0.0.0:0"], "--web 0.0.0.0"),
+        (["--web", "nonsense"], "choose another address with --web"),
         (["--limits", "BAD"], "did you mean"),
         (["--replay", "/nonexistent.csv"], "nonexistent.csv"),
     ],

@@ -1,6 +1,7 @@
 """The ``cashy`` command: one subcommand per daemon and per thing a person does with a cache.
 
-A failure is one line on standard error, ``cashy: error: …``, and exit code 1; wrong usage has exit code 2.
+A failure is one line on standard error, ``cashy: error: …``, and exit code 1; wrong usage has exit code 2. The daemons end with 78 where a restart
+would end in the same (:data:`cashy.cli.daemons.EXIT_CONFIG`).
 Each command imports what it runs when it runs, so that ``cashy --help`` and completion stay quick.
 """
 
@@ -12,11 +13,17 @@ import sys
 
 import click
 
+from cashy.cli.ca import ca_group
 from cashy.cli.daemons import master_command, s3_command
 from cashy.cli.dev import dev_command
+from cashy.cli.evict import evict_command
 from cashy.cli.get import get_command
+from cashy.cli.hosts import hosts_command
+from cashy.cli.pin import pin_command, unpin_command
 from cashy.cli.stat import stat_command
 from cashy.cli.top import top_command
+from cashy.cli.trace import trace_command
+from cashy.cli.warm import warm_command
 from cashy.errors import CashyError
 from cashy.settings import OptionError
 from hostkit.supervisor import ChildFailed
@@ -35,7 +42,21 @@ def cashy_group() -> None:
     """A distributed read cache: objects of S3 stores and directories, served from shared memory."""
 
 
-for _command in (master_command, s3_command, dev_command, get_command, stat_command, top_command):
+for _command in (
+    master_command,
+    s3_command,
+    dev_command,
+    get_command,
+    stat_command,
+    top_command,
+    warm_command,
+    evict_command,
+    pin_command,
+    unpin_command,
+    hosts_command,
+    trace_command,
+    ca_group,
+):
     cashy_group.add_command(_command)
 
 
@@ -51,7 +72,7 @@ def _run(arguments: list[str] | None) -> int:
         place = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         return _fail(error.format_message() + place, EXIT_USAGE)
     except click.ClickException as error:
-        return _fail(error.format_message(), EXIT_FAILURE)
+        return _fail(error.format_message(), error.exit_code)
     except click.Abort:
         return EXIT_INTERRUPTED
     except OptionError as error:

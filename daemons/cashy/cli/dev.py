@@ -48,9 +48,10 @@ def dev_command(host_count: int, **parameters: Any) -> int:
     its own. Addresses with port 0 take any free port; metrics do so if the file does not say otherwise. Sizes
     are bytes or have KiB, MiB or GiB; times are seconds.
 
-    With --hosts each host has its own memory (--memory is per host), instance name (the name with -1, -2, …),
-    socket (the path with .1, .2, …) and ports (those given, then the next ones), and the cluster's key is made
-    for it unless --cluster-key gives one.
+    With --hosts each host has its own memory (--memory is per host, so is each --disk, whose folder has one in it for
+    each host), instance name (the name with -1, -2, …), socket (the path with .1, .2, …) and ports (those given, then
+    the next ones), and a certificate of an authority that is made for this cluster and forgotten; with
+    --cluster-insecure they share a key instead.
 
     Example: cashy dev --hosts 3 --origin s3=http://127.0.0.1:5000 --origin file=/srv/data --s3 127.0.0.1:0 --anonymous
     """

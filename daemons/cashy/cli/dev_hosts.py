@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cashy.cli.daemons import socket_answers
 from cashy.cli.options import command_line_of
-from cashy.cli.ports import reserved_address, shifted
+from cashy.cli.ports import listening, reserved_address, shifted
 from cashy.errors import ConfigError
 from cashy.setting_values import Address
 from cashy.settings import SOCKET_PATH_BYTES_MAX, Settings
@@ -44,6 +46,8 @@ class DevHost:
     name: str
     parameters: dict[str, Any]
     metrics_of_workers: list[Address]
+    #: One for each worker on the endpoint's address. They stay while a worker is restarted, so nobody is refused meanwhile.
+    listeners: list[socket.socket]
     is_alone: bool = True
     has_tls: bool = False
     master: Child | None = None
@@ -72,6 +76,7 @@ class DevHost:
                 self._arguments("s3", metrics__s3=str(metrics)),
                 environment,
                 leans_on=self.master,
+                listeners=[self.listeners[number - 1]],
             )
             for number, metrics in enumerate(self.metrics_of_workers, 1)
         ]
@@ -155,18 +160,27 @@ def _plan_host(
             f"the path {own['instance__socket']} is longer than the {SOCKET_PATH_BYTES_MAX} bytes "
             "a socket's may have; choose a shorter --socket"
         )
+    listeners: list[socket.socket] = []
     if workers:
-        own["s3__listen"] = str(
-            stack.enter_context(
-                reserved_address(shifted(settings.s3.listen, index), "choose another with --s3 HOST:PORT")
-            )
+        address = stack.enter_context(
+            reserved_address(shifted(settings.s3.listen, index), "choose another with --s3 HOST:PORT")
         )
+        own["s3__listen"] = str(address)
+        listeners = [stack.enter_context(listening(address)) for _ in range(workers)]
+    if settings.disks and not alone:
+        # One folder has one owner. A file's list is replaced whole, its other settings of disks with it; so what it says of them is for one host.
+        own["disk"] = tuple(
+            f"{disk.path}/{own['instance__name']}={disk.size_bytes}" for disk in settings.disks
+        )
+        for disk in settings.disks:
+            disk.path.mkdir(exist_ok=True)
     metrics = settings.metrics
     own["metrics__master"] = str(_metrics_address(metrics.master, index, "master", stack))
     return DevHost(
         settings.cluster.host or f"host{index + 1}",
         {**parameters, **own},
         [_metrics_address(metrics.s3, index * workers + place, "s3", stack) for place in range(workers)],
+        listeners,
         alone,
         settings.s3.tls_certificate is not None,
     )
@@ -185,14 +199,41 @@ def _join(hosts: list[DevHost], settings: Settings, folder: Path, stack: ExitSta
         stack.enter_context(reserved_address(shifted(listen, index), advice)) for index in range(len(hosts))
     ]
     peers = tuple(f"{host.name}={address}" for host, address in zip(hosts, addresses, strict=True))
-    key_file = settings.cluster.key_file or _write_key(folder / "cluster.key")
+    security = _secured(hosts, settings, folder)
     for host in hosts:
         host.parameters |= {
+            **security[host.name],
             "cluster__host": host.name,
-            "cluster__key_file": str(key_file),
             "cluster__listen": None,  # each listens where its peers look for it
             "peer": peers,
         }
+
+
+def _secured(hosts: list[DevHost], settings: Settings, folder: Path) -> dict[str, dict[str, Any]]:
+    """By host, how it proves itself: with a certificate of an authority that ends with the folder, or (if it was asked for) by the key alone."""
+    cluster = settings.cluster
+    if any((cluster.tls_certificate, cluster.tls_key, cluster.tls_ca)):
+        raise ConfigError(
+            "--hosts makes certificates of its own, one for each host: leave out cluster.tls_certificate, tls_key and tls_ca"
+        )
+    if cluster.insecure:
+        key_file = cluster.key_file or _write_key(folder / "cluster.key")
+        return {host.name: {"cluster__key_file": str(key_file)} for host in hosts}
+    from cashy.cli.ca_folder import AuthorityFolder  # with cryptography, which one host does not need
+
+    now = datetime.now(UTC)
+    authority = AuthorityFolder.create(folder / "ca", cluster.name, now)
+    secured: dict[str, dict[str, Any]] = {}
+    for host in hosts:
+        authority.issue(host.name, now)
+        certificate, key = authority.files_of(host.name)
+        secured[host.name] = {
+            "cluster__tls_certificate": str(certificate),
+            "cluster__tls_key": str(key),
+            "cluster__tls_ca": str(authority.authorities),
+        }
+    authority.close()
+    return secured
 
 
 def _write_key(path: Path) -> Path:

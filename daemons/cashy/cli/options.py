@@ -15,6 +15,7 @@ from cashy.settings import (
     SettingField,
     Settings,
     load_settings,
+    parse_disk_option,
     parse_origin_option,
     parse_peer_option,
     setting_fields,
@@ -37,6 +38,7 @@ _METAVARS = {
 _LISTS: dict[str, tuple[str, Callable[[str], dict[str, object]]]] = {
     "origin": ("s3=URL|s3-anonymous=URL|file=DIR", parse_origin_option),
     "peer": ("NAME=HOST:PORT[,WEIGHT]", parse_peer_option),
+    "disk": ("DIR=SIZE", parse_disk_option),
 }
 _CONFIG_HELP = "TOML file of settings (docs/cashy-settings.md); options given here go before it. "
 _CONFIG_DEFAULT = f"[default: $CASHY_CONFIG, else {DEFAULT_CONFIG_PATH} if it exists]"

@@ -14,7 +14,10 @@ from contextlib import contextmanager
 from cashy.errors import ConfigError
 from cashy.setting_values import Address
 
-__all__ = ["reserved_address", "shifted"]
+__all__ = ["listening", "reserved_address", "shifted"]
+
+#: Connections that wait while a worker is restarted; the kernel caps it at net.core.somaxconn.
+_BACKLOG = 4096
 
 
 def shifted(address: Address, count: int) -> Address:
@@ -51,3 +54,15 @@ def reserved_address(listen: Address, advice: str) -> Iterator[Address]:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind((listen.host, port))
         yield Address(f"[{listen.host}]:{port}" if family == socket.AF_INET6 else f"{listen.host}:{port}")
+
+
+@contextmanager
+def listening(address: Address) -> Iterator[socket.socket]:
+    """A socket that listens on a reserved address, beside others there, until the end."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((address.host.strip("[]"), address.port))
+        listener.listen(_BACKLOG)
+        yield listener

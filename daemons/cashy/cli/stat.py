@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from cashy.cli.pin_report import pin_as_dict, pin_text
+
 __all__ = ["block_runs", "home_counts", "stat_command"]
 
 
@@ -24,8 +26,9 @@ __all__ = ["block_runs", "home_counts", "stat_command"]
 def stat_command(url: str, as_json: bool, socket_path: str | None) -> int:
     """Show size (bytes), version, time (UTC), type and user metadata of URL, and where its blocks lie.
 
-    That is asked of the host whose socket it is: which blocks are in its memory, and in a cluster, of those that are not, which hosts are
-    their homes: these may have them in memory, and read them from the origin if not.
+    That is asked of the host whose socket it is: which blocks are in its memory, which on its SSD, and in a cluster, of those that are neither, which
+    hosts are their homes and where these have them: in memory, on their SSD, or not there (then they read them from the origin). A home that does not
+    answer within 1.5 s has them "unknown".
     """
     import cashy
 
@@ -47,12 +50,21 @@ def block_runs(tiers: Sequence[str]) -> list[tuple[int, int, str]]:
     return runs
 
 
-def home_counts(homes: Sequence[str], own: str) -> str:
-    """The homes of some blocks in words: ``at home on host2 (3), this host (1)``; with one block without a number."""
-    counts = Counter("this host" if home == own else home for home in homes)
-    if len(homes) == 1:
-        return f"at home on {homes[0] if homes[0] != own else 'this host'}"
-    return "at home on " + ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+def home_counts(homes: Sequence[str], own: str, at_home: Sequence[str] = ()) -> str:
+    """The homes of some blocks in words: ``at home on host2 (3: 2 memory, 1 SSD), this host (1)``; with one block ``at home on host2 (memory)``."""
+    by_home: dict[str, Counter[str]] = {}
+    for home, where in itertools.zip_longest(homes, at_home[: len(homes)], fillvalue=""):
+        by_home.setdefault("this host" if home == own else home, Counter())[where] += 1
+    return "at home on " + ", ".join(
+        _home_text(name, counts, is_one=len(homes) == 1) for name, counts in sorted(by_home.items())
+    )
+
+
+def _home_text(name: str, counts: Counter[str], *, is_one: bool) -> str:
+    wheres = [where for where in ("memory", "SSD", "not there", "unknown") if counts[where]]
+    if is_one:
+        return f"{name} ({wheres[0]})" if wheres else name
+    return f"{name} ({counts.total()}{': ' * bool(wheres)}{', '.join(f'{counts[where]} {where}' for where in wheres)})"
 
 
 def _block_lines(location: Any) -> Iterator[tuple[str, str]]:
@@ -61,7 +73,10 @@ def _block_lines(location: Any) -> Iterator[tuple[str, str]]:
     for first, last, tier in block_runs(location.tiers):
         name = f"  {first}" if first == last else f"  {first} to {last}"
         is_elsewhere = bool(location.homes) and tier == NOT_HERE
-        homes = home_counts(location.homes[first : last + 1], location.host) if is_elsewhere else ""
+        part = slice(first, last + 1)
+        homes = (
+            home_counts(location.homes[part], location.host, location.at_home[part]) if is_elsewhere else ""
+        )
         yield name, f"{tier}; {homes}" if homes else tier
 
 
@@ -78,6 +93,8 @@ def _as_dict(location: Any) -> dict[str, Any]:
         "block_size": meta.block_bytes,
         "blocks": list(location.tiers),
         "homes": list(location.homes),
+        "pinned": pin_as_dict(location.pin) if location.pin is not None else None,
+        "at_home": list(location.at_home),
     }
 
 
@@ -103,6 +120,7 @@ def _print_table(location: Any) -> None:
         *((f"metadata {name}", value) for name, value in meta.user_metadata),
         ("blocks", f"{len(location.tiers)} of up to {format_size(meta.block_bytes)}"),
         *_block_lines(location),
+        *((("pinned", pin_text(location.pin)),) if location.pin is not None else ()),
     ]
     for name, value in rows:
         table.add_row(name, Text(str(value)))  # Text: nothing in a value is markup

@@ -99,7 +99,7 @@ def _tier(title: str, tier: str) -> _Group:
     return _Group(title, _flow_columns(lambda figures: figures.tiers[tier] if figures.tiers else None))
 
 
-def _share_columns(shares_of: Callable[[Figures], Shares | None]) -> tuple[_Column, ...]:
+def _share_columns(shares_of: Callable[[Figures], Shares | None], *, with_ssd: bool) -> tuple[_Column, ...]:
     def column(heading: str, index: int) -> _Column:
         def cell(figures: Figures) -> str:
             shares = shares_of(figures)
@@ -107,48 +107,54 @@ def _share_columns(shares_of: Callable[[Figures], Shares | None]) -> tuple[_Colu
 
         return _Column(heading, 4, cell)
 
-    return column("mem", 0), column("peer", 1), column("orig", 2)
+    columns = column("mem", 0), column("ssd", 1), column("peer", 2), column("orig", 3)
+    return columns if with_ssd else (columns[0], *columns[2:])
 
 
-_GROUPS = (
-    _tier("memory", "memory"),
-    _tier("peers", "peer"),
-    _tier("origin", "origin"),
-    _Group("found in, %", _share_columns(lambda figures: figures.shares)),
-    _Group("since start, %", _share_columns(lambda figures: figures.shares_since_start)),
-    _Group(
-        "origin load",
-        (
-            *_flow_columns(lambda figures: figures.origin_load),
-            _Column("wait", 4, lambda figures: amount(figures.origin_waiting)),
-            _Column("errors", 6, lambda figures: amount(figures.origin_errors), lambda figures: figures.new_errors > 0),
+def _groups(with_ssd: bool) -> tuple[_Group, ...]:
+    """All groups in their order; those about SSDs only where a host has one, since room is scarce."""
+    ssd = (_tier("ssd", "ssd"),) if with_ssd else ()
+    return (
+        _tier("memory", "memory"),
+        *ssd,
+        _tier("peers", "peer"),
+        _tier("origin", "origin"),
+        _Group("found in, %", _share_columns(lambda figures: figures.shares, with_ssd=with_ssd)),
+        _Group("since start, %", _share_columns(lambda figures: figures.shares_since_start, with_ssd=with_ssd)),
+        _Group(
+            "origin load",
+            (
+                *_flow_columns(lambda figures: figures.origin_load),
+                _Column("wait", 4, lambda figures: amount(figures.origin_waiting)),
+                _Column("errors", 6, lambda figures: amount(figures.origin_errors), lambda figures: figures.new_errors > 0),
+            ),
         ),
-    ),
-    _Group(
-        "arena",
-        (
-            _Column("used", 5, lambda figures: size(figures.arena_used_bytes)),
-            _Column("of", 5, lambda figures: size(figures.arena_bytes)),
+        _Group(
+            "arena",
+            (
+                _Column("used", 5, lambda figures: size(figures.arena_used_bytes)),
+                _Column("of", 5, lambda figures: size(figures.arena_bytes)),
+            ),
         ),
-    ),
-    _Group("to peers", _flow_columns(lambda figures: figures.served)),
-    _Group(
-        "master",
-        (
-            _Column("clients", 7, lambda figures: amount(figures.clients)),
-            _Column("failed", 6, lambda figures: amount(figures.failed), lambda figures: figures.new_failed > 0),
-            _Column("stall", 5, lambda figures: duration(figures.stall_max_s)),
+        _Group("to peers", _flow_columns(lambda figures: figures.served)),
+        _Group(
+            "master",
+            (
+                _Column("clients", 7, lambda figures: amount(figures.clients)),
+                _Column("failed", 6, lambda figures: amount(figures.failed), lambda figures: figures.new_failed > 0),
+                _Column("stall", 5, lambda figures: duration(figures.stall_max_s)),
+            ),
         ),
-    ),
-)  # fmt: skip
+    )  # fmt: skip
 
 
 def table_lines(
     activity: ClusterActivity, width: int, height: int | None = None, first_host: int = 0
 ) -> list[Text]:
     """The table in lines of at most ``width`` characters; from ``first_host`` on, as many hosts as there is ``height`` for."""
-    name_width = _name_width(activity, width)
-    sections = _sections(width - name_width)
+    all_groups = _groups(activity.total.has_ssd)
+    name_width = _name_width(activity, all_groups, width)
+    sections = _sections(all_groups, width - name_width)
     shown, left_out = _window(activity.hosts, first_host, len(sections), height)
     lines: list[Text] = []
     for groups in sections:
@@ -166,17 +172,17 @@ def table_lines(
     return lines
 
 
-def _name_width(activity: ClusterActivity, width: int) -> int:
+def _name_width(activity: ClusterActivity, groups: Sequence[_Group], width: int) -> int:
     longest = max((len(host.name) for host in activity.hosts), default=0)
-    widest = max(_NAME_WIDTH_MIN, width - max(group.width for group in _GROUPS) - len(_GROUP_GAP))
+    widest = max(_NAME_WIDTH_MIN, width - max(group.width for group in groups) - len(_GROUP_GAP))
     return min(max(_NAME_WIDTH_MIN, longest), _NAME_WIDTH_MAX, widest)
 
 
-def _sections(width: int) -> list[list[_Group]]:
+def _sections(groups: Sequence[_Group], width: int) -> list[list[_Group]]:
     """Groups in order, as many to a section as fit beside the names; at least one."""
     sections: list[list[_Group]] = []
     left = 0
-    for group in _GROUPS:
+    for group in groups:
         needed = group.width + len(_GROUP_GAP)
         if not sections or needed > left:
             sections.append([])

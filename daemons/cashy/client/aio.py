@@ -21,8 +21,10 @@ from typing import Any
 
 from aviary.cashy.v1 import control_pb2 as pb
 from cashy.client.cache import NO_ROOM_AHEAD, batches, program_name, socket_path_or_default
+from cashy.client.deadline import NO_DEADLINE, Deadline
 from cashy.client.gather import GatherInto, GatherView
 from cashy.client.limits import ANSWER_TIMEOUT_S, READ_AHEAD_BLOCKS
+from cashy.client.listing import Listed, ListingPages
 from cashy.client.meta import Location, Meta
 from cashy.client.session import AsyncSession
 from cashy.core.names import parse_name
@@ -76,18 +78,22 @@ class AsyncCache:
         self.session = session
         self._streams = 0
 
-    async def read(self, url: str, offset: int = 0, length: int | None = None) -> memoryview:
-        """The bytes ``[offset, offset + length)``, cut at the object's end, as one read-only view of one version."""
+    async def read(
+        self, url: str, offset: int = 0, length: int | None = None, *, timeout_s: float | None = None
+    ) -> memoryview:
+        """The bytes ``[offset, offset + length)``, cut at the object's end, as one read-only view of one version; see :meth:`cashy.Cache.read`."""
         arena = self.session.arena
         if arena is not None:
             view = arena.read_hit(url, offset, length)
             if view is not None:
                 return view
-        return await self.view_of(self.new_read(url, offset, length))
+        return await self.view_of(self.new_read(url, offset, length, deadline=Deadline(timeout_s)))
 
-    async def readinto(self, url: str, buffer: Any, offset: int = 0) -> int:
+    async def readinto(
+        self, url: str, buffer: Any, offset: int = 0, *, timeout_s: float | None = None
+    ) -> int:
         """Fills ``buffer`` from ``offset`` on; returns how many bytes there were."""
-        return await self.copy_into(url, buffer, offset)
+        return await self.copy_into(url, buffer, offset, deadline=Deadline(timeout_s))
 
     async def open(self, url: str) -> AsyncCachedObject:
         """A handle on the present version of an object."""
@@ -113,6 +119,15 @@ class AsyncCache:
         assert isinstance(body, pb.LocateReport)
         return Location.from_report(name, body)
 
+    async def list(self, prefix: str, *, folds: bool = False, page_entries: int = 0) -> AsyncIterator[Listed]:
+        """The objects whose names begin with ``prefix``; see :meth:`cashy.Cache.list`."""
+        pages = ListingPages(prefix, folds=folds, page_entries=page_entries)
+        while pages.question is not None:
+            body = await self.session.ask(pages.question)
+            assert isinstance(body, pb.ListReport)
+            for entry in pages.take(body):
+                yield entry
+
     async def status(self) -> pb.StatusReport:
         """The daemon's instance, process and counters."""
         body = await self.session.ask(pb.Status())
@@ -128,13 +143,15 @@ class AsyncCache:
     # --- shared with AsyncCachedObject ---
 
     def new_read(
-        self, url: str, offset: int, length: int | None, *, meta: Meta | None = None, stream: int = 0
-    ) -> GatherView | GatherInto:
+        self, url: str, offset: int, length: int | None, *, meta: Meta | None = None, stream: int = 0, deadline: Deadline = NO_DEADLINE
+    ) -> GatherView | GatherInto:  # fmt: skip
         """A read of a range, pinned if this process can pin; ``meta`` given = that version or an error."""
         if self.session.arena is None:
             raise NotConnected("this cache was closed: connect anew")
         kind = GatherView if self.session.arena.can_pin else GatherInto
-        return kind(url, offset, length, meta=meta, keep_version=meta is not None, stream=stream)
+        return kind(
+            url, offset, length, meta=meta, keep_version=meta is not None, stream=stream, deadline=deadline
+        )
 
     async def view_of(self, read: GatherView | GatherInto) -> memoryview:
         """Carries a read out."""
@@ -148,13 +165,21 @@ class AsyncCache:
             await self.session.carry_out(copy)
             return copy.view()
 
-    async def copy_into(self, url: str, buffer: Any, offset: int, meta: Meta | None = None) -> int:
+    async def copy_into(
+        self, url: str, buffer: Any, offset: int, meta: Meta | None = None, *, deadline: Deadline = NO_DEADLINE
+    ) -> int:  # fmt: skip
         """Copies a range into ``buffer``; returns its length."""
         with memoryview(buffer) as whole, whole.cast("B") as target:
             if not target.nbytes:
                 return 0
             read = GatherInto(
-                url, offset, target.nbytes, target=target, meta=meta, keep_version=meta is not None
+                url,
+                offset,
+                target.nbytes,
+                target=target,
+                meta=meta,
+                keep_version=meta is not None,
+                deadline=deadline,
             )
             await self.session.carry_out(read)
             return read.size_bytes
@@ -215,19 +240,25 @@ class AsyncCachedObject:
         """``x-amz-meta-*`` without the prefix."""
         return dict(self.meta.user_metadata)
 
-    async def view(self, offset: int = 0, length: int | None = None) -> memoryview:
+    async def view(
+        self, offset: int = 0, length: int | None = None, *, timeout_s: float | None = None
+    ) -> memoryview:
         """ONE contiguous read-only view of ``[offset, offset + length)``, cut at the end; see :meth:`cashy.CachedObject.view`."""
-        return await self._view(offset, length, 0)
+        return await self._view(offset, length, 0, Deadline(timeout_s))
 
-    async def _view(self, offset: int, length: int | None, stream: int) -> memoryview:
-        read = self._cache.new_read(self.name, offset, length, meta=self.meta, stream=stream)
+    async def _view(
+        self, offset: int, length: int | None, stream: int, deadline: Deadline = NO_DEADLINE
+    ) -> memoryview:
+        read = self._cache.new_read(
+            self.name, offset, length, meta=self.meta, stream=stream, deadline=deadline
+        )
         view = await self._cache.view_of(read)
         self.tiers.update(read.tiers)
         return view
 
-    async def readinto(self, buffer: Any, offset: int = 0) -> int:
+    async def readinto(self, buffer: Any, offset: int = 0, *, timeout_s: float | None = None) -> int:
         """Fills ``buffer`` from ``offset`` on; returns how many bytes there were."""
-        return await self._cache.copy_into(self.name, buffer, offset, self.meta)
+        return await self._cache.copy_into(self.name, buffer, offset, self.meta, deadline=Deadline(timeout_s))
 
     async def blocks(self, offset: int = 0, length: int | None = None) -> AsyncIterator[memoryview]:
         """The bytes of a range as read-only views, in order, one per block; the next ones are on their way meanwhile.

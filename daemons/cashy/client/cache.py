@@ -20,6 +20,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import count
+from math import inf
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, TypeVar
@@ -27,9 +28,11 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from aviary.cashy.v1 import control_pb2 as pb
+from aviary.cashy.v1 import operate_pb2 as ops
 from cashy.client import forking
 from cashy.client.cached_object import NO_ROOM_AHEAD, CachedObject
 from cashy.client.connection import Call, Connection, ConnectionLost
+from cashy.client.deadline import NO_DEADLINE, Deadline
 from cashy.client.gather import Gather, GatherInto, GatherView
 from cashy.client.limits import (
     ANSWER_TIMEOUT_S,
@@ -38,6 +41,7 @@ from cashy.client.limits import (
     PREFETCH_FRAME_BYTES,
     RECONNECTS_MAX,
 )  # fmt: skip
+from cashy.client.listing import Listed, ListingPages
 from cashy.client.meta import Location, Meta
 from cashy.client.reader import LocalArena, TableLost
 from cashy.client.session_core import Answer, error_of
@@ -110,9 +114,12 @@ class Cache:
 
     # --- reads ---
 
-    def read(self, url: str, offset: int = 0, length: int | None = None) -> memoryview:
+    def read(
+        self, url: str, offset: int = 0, length: int | None = None, *, timeout_s: float | None = None
+    ) -> memoryview:
         """The bytes ``[offset, offset + length)``, cut at the object's end, as one read-only view of one version; usable in ``with``.
 
+        Not all of them here within ``timeout_s``: :class:`~cashy.errors.DeadlineExceeded`; the daemon, and whoever it asked, gives up then too.
         Raises :class:`~cashy.errors.ViewTooLarge`, :class:`~cashy.errors.PinQuotaExceeded`, ValueError for negative arguments.
         """
         arena = self._arena
@@ -120,12 +127,15 @@ class Cache:
             view = arena.read_hit(url, offset, length)
             if view is not None:
                 return view
-        return self.view_of(self.new_read(url, offset, length))
+        return self.view_of(self.new_read(url, offset, length, deadline=Deadline(timeout_s)))
 
-    def readinto(self, url: str, buffer: Any, offset: int = 0) -> int:
-        """Fills ``buffer`` (writable, contiguous) from ``offset`` on; returns how many bytes there were. A copy: nothing stays pinned."""
+    def readinto(self, url: str, buffer: Any, offset: int = 0, *, timeout_s: float | None = None) -> int:
+        """Fills ``buffer`` (writable, contiguous) from ``offset`` on; returns how many bytes there were. A copy: nothing stays pinned.
+
+        ``timeout_s`` as of :meth:`read`; what had come by then is in the buffer.
+        """
         with memoryview(buffer) as whole, whole.cast("B") as target:
-            return self.gather_into(url, offset, target)
+            return self.gather_into(url, offset, target, deadline=Deadline(timeout_s))
 
     def open(self, url: str) -> CachedObject:
         """A handle on the present version of an object."""
@@ -159,6 +169,20 @@ class Cache:
         assert isinstance(body, pb.LocateReport)
         return Location.from_report(name, body)
 
+    def list(self, prefix: str, *, folds: bool = False, page_entries: int = 0) -> Iterator[Listed]:
+        """The objects whose names begin with ``prefix``, as their origin has them now, in the binary order of their names; page by page.
+
+        ``prefix`` is ``s3://bucket/`` or ``file:///folder/`` with anything behind it. ``folds``: as of a folder, what has a further ``/`` is one
+        entry that ends in it. ``page_entries``: at most so many are asked for at a time (0: as many as the daemon gives, 500).
+        """
+        return self._listed(ListingPages(prefix, folds=folds, page_entries=page_entries))
+
+    def _listed(self, pages: ListingPages) -> Iterator[Listed]:
+        while pages.question is not None:
+            body = self._ask(pages.question).body
+            assert isinstance(body, pb.ListReport)
+            yield from pages.take(body)
+
     def status(self) -> pb.StatusReport:
         """The daemon's instance, process and counters."""
         body = self._ask(pb.Status()).body
@@ -174,14 +198,55 @@ class Cache:
         assert isinstance(body, pb.ClusterReport)
         return body
 
+    # --- what operators ask ---
+
+    def evict(
+        self, urls: Iterable[str] = (), *, everything: bool = False, cluster: bool = False
+    ) -> ops.EvictReport:
+        """Drops objects from this host's memory, or from every host's; says what went, host by host. For operators
+        (:class:`~cashy.errors.AccessDenied`); at most a thousand names.
+        """
+        body = self._ask(ops.Evict(names=urls, everything=everything, cluster=cluster)).body
+        assert isinstance(body, ops.EvictReport)
+        return body
+
+    def pin(self, urls: Iterable[str], *, for_s: float = 0.0, cluster: bool = False) -> ops.PinReport:
+        """Has objects loaded and kept in this host's memory (``cluster``: in that of their blocks' homes) for so many seconds, 0: until they are
+        unpinned; does not wait until they are there. For operators; at most a hundred names.
+        """
+        return self._pins(ops.Pin(names=urls, for_s=for_s, cluster=cluster))
+
+    def unpin(
+        self, urls: Iterable[str] = (), *, everything: bool = False, cluster: bool = False
+    ) -> ops.PinReport:
+        """Lets go of pinned objects. For operators."""
+        return self._pins(ops.Unpin(names=urls, everything=everything, cluster=cluster))
+
+    def pins(self, urls: Iterable[str] = (), *, cluster: bool = False) -> ops.PinReport:
+        """What is pinned, of these objects or altogether."""
+        return self._pins(ops.ListPins(names=urls, cluster=cluster))
+
+    def _pins(self, request: Message) -> ops.PinReport:
+        body = self._ask(request).body
+        assert isinstance(body, ops.PinReport)
+        return body
+
+    def trace(self, url: str, offset: int = 0, length: int = 0) -> ops.TraceReport:
+        """Has the daemon read a range (``length`` 0: sixteen blocks) and tell what happened when, on every host that had a part in it."""
+        body = self._ask(ops.Trace(name=parse_name(url).url, offset=offset, length=length)).body
+        assert isinstance(body, ops.TraceReport)
+        return body
+
     # --- what reads stand on; shared with CachedObject ---
 
     def new_read(
-        self, url: str, offset: int, length: int | None, *, meta: Meta | None = None, stream: int = 0
-    ) -> GatherView | GatherInto:
+        self, url: str, offset: int, length: int | None, *, meta: Meta | None = None, stream: int = 0, deadline: Deadline = NO_DEADLINE
+    ) -> GatherView | GatherInto:  # fmt: skip
         """A read of a range, pinned if this process can pin; ``meta`` given = that version or an error."""
         kind = GatherView if self._any_arena().can_pin else GatherInto
-        return kind(url, offset, length, meta=meta, keep_version=meta is not None, stream=stream)
+        return kind(
+            url, offset, length, meta=meta, keep_version=meta is not None, stream=stream, deadline=deadline
+        )
 
     def view_of(self, read: GatherView | GatherInto) -> memoryview:
         """Carries a read out."""
@@ -194,11 +259,21 @@ class Cache:
             copy = read.as_copy()
             return self.run(copy).view()
 
-    def gather_into(self, url: str, offset: int, target: memoryview, *, meta: Meta | None = None) -> int:
+    def gather_into(
+        self, url: str, offset: int, target: memoryview, *, meta: Meta | None = None, deadline: Deadline = NO_DEADLINE
+    ) -> int:  # fmt: skip
         """Copies a range into ``target``; returns its length."""
         if not target.nbytes:
             return 0
-        read = GatherInto(url, offset, target.nbytes, target=target, meta=meta, keep_version=meta is not None)
+        read = GatherInto(
+            url,
+            offset,
+            target.nbytes,
+            target=target,
+            meta=meta,
+            keep_version=meta is not None,
+            deadline=deadline,
+        )
         return self.run(read).size_bytes
 
     def next_stream(self) -> int:
@@ -226,7 +301,7 @@ class Cache:
     def _attempt(self, read: Gather) -> None:
         read.begin(self._any_arena())
         while (fetch := read.wanted()) is not None:
-            connection = self._live_connection()
+            connection = self._live_connection(read.deadline.left_s(read.name))
             if connection.arena is not read.arena:
                 raise ConnectionLost("the daemon has another arena now")
             with connection.start(fetch) as call:
@@ -234,7 +309,15 @@ class Cache:
 
     def _take_all(self, call: Call, read: Gather) -> None:
         while True:
-            answer = call.next(self.timeout_s)
+            left_s = read.deadline.left_s(read.name)
+            try:
+                answer = call.next(min(self.timeout_s, left_s))
+            except ConnectionLost:
+                raise
+            except NotConnected as error:
+                if left_s >= self.timeout_s:
+                    raise
+                raise read.deadline.exceeded(read.name) from error
             read.take(answer)
             if answer.is_last:
                 return
@@ -285,14 +368,14 @@ class Cache:
         assert arena is not None
         return arena
 
-    def _live_connection(self) -> Connection:
+    def _live_connection(self, patience_s: float = inf) -> Connection:
         connection = self._connection
         if connection is not None and not connection.is_broken:
             return connection
         with self._connect_lock:
             connection = self._connection
             if connection is None or connection.is_broken:
-                connection = self._reconnected()
+                connection = self._reconnected(min(self.timeout_s, patience_s))
                 self._connection, self._arena = connection, connection.arena
             return connection
 
@@ -305,9 +388,9 @@ class Cache:
             known=self._arena,
         )
 
-    def _reconnected(self) -> Connection:
-        """Tries until the timeout: a daemon that is being restarted is away for a moment."""
-        deadline = monotonic() + self.timeout_s
+    def _reconnected(self, patience_s: float) -> Connection:
+        """Tries for so long: a daemon that is being restarted is away for a moment."""
+        deadline = monotonic() + patience_s
         pause_s = CONNECT_RETRY_S_MIN
         while True:
             if self._is_closed:

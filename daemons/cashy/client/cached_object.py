@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from cashy.client.connection import Call
+from cashy.client.deadline import Deadline
 from cashy.client.gather import GatherInto, GatherView
 from cashy.client.limits import READ_AHEAD_BLOCKS
 from cashy.client.meta import Meta
@@ -69,22 +70,37 @@ class CachedObject:
         """``x-amz-meta-*`` without the prefix."""
         return dict(self.meta.user_metadata)
 
-    def view(self, offset: int = 0, length: int | None = None) -> memoryview:
+    @property
+    def is_stale(self) -> bool:
+        """Whether the origin could not be reached when this was opened, so that it may have another version by now."""
+        return self.stale_for_s > 0
+
+    @property
+    def stale_for_s(self) -> float:
+        """For how many seconds it had been past its time then."""
+        return self.meta.stale_for_s
+
+    def view(
+        self, offset: int = 0, length: int | None = None, *, timeout_s: float | None = None
+    ) -> memoryview:
         """ONE contiguous read-only view of ``[offset, offset + length)``, cut at the end; no copy where this process can pin.
 
         It holds its blocks in the host's memory while anything made from it lives. Raises :class:`~cashy.errors.ViewTooLarge` (use
-        :meth:`blocks` or :meth:`readinto`), :class:`~cashy.errors.PinQuotaExceeded` (drop other views).
+        :meth:`blocks` or :meth:`readinto`), :class:`~cashy.errors.PinQuotaExceeded` (drop other views). ``timeout_s`` as of :meth:`cashy.Cache.read`.
         """
         cache = self._open_cache()
-        read = cache.new_read(self.name, offset, length, meta=self.meta)
+        read = cache.new_read(self.name, offset, length, meta=self.meta, deadline=Deadline(timeout_s))
         view = cache.view_of(read)
         self.tiers.update(read.tiers)
         return view
 
-    def readinto(self, buffer: Any, offset: int = 0) -> int:
+    def readinto(self, buffer: Any, offset: int = 0, *, timeout_s: float | None = None) -> int:
         """Fills ``buffer`` from ``offset`` on; returns how many bytes there were."""
+        deadline = Deadline(timeout_s)
         with memoryview(buffer) as whole, whole.cast("B") as target:
-            return self._open_cache().gather_into(self.name, offset, target, meta=self.meta)
+            return self._open_cache().gather_into(
+                self.name, offset, target, meta=self.meta, deadline=deadline
+            )
 
     def blocks(self, offset: int = 0, length: int | None = None) -> Iterator[memoryview]:
         """The bytes of ``[offset, offset + length)`` as read-only views, in order, one per block; the next ones are on their way meanwhile.

@@ -17,6 +17,7 @@ by whoever sends next, at once if nobody is sending.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import select
@@ -60,6 +61,10 @@ class ConnectionLost(NotConnected):
 
 def cannot_connect(path: str, reason: str) -> NotConnected:
     """The error for a daemon that cannot be reached, with what to do."""
+    if reason == os.strerror(errno.EACCES):
+        return NotConnected(
+            f"this user may not open {path} ({reason}): whoever runs the daemon must let you into the group of the socket and its folder"
+        )
     return NotConnected(
         f"no cashy daemon answers on {path} ({reason}): is it running (cashy dev, or cashy master)? "
         "Another socket can be named by socket_path= or $CASHY_SOCKET"
@@ -132,6 +137,13 @@ class Call:
     def close(self) -> None:
         """Ends the call; takes no lock for longer than it is free."""
         self._connection.end(self.request_id, is_fetch=self._is_fetch)
+        self.drop_answers()
+
+    def drop_answers(self) -> None:
+        """Nobody will take the answers that are left: closes what they brought."""
+        while self.answers:
+            for fd in self.answers.popleft().descriptors:
+                os.close(fd)
 
     def __enter__(self) -> Call:
         return self
@@ -330,6 +342,8 @@ class Connection:
                 socket.close(fd)
             return
         call.answers.append(answer)
+        if answer.request_id not in self._calls:  # ended meanwhile by its thread
+            call.drop_answers()
 
     def _timed_out(self, timeout_s: float) -> NotConnected:
         return NotConnected(

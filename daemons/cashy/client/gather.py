@@ -17,16 +17,21 @@ range is open: the answer brings metadata and data in one round trip.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Sequence
 
 from aviary.cashy.v1 import control_pb2 as pb
+from cashy.client.deadline import NO_DEADLINE, Deadline
 from cashy.client.limits import FETCH_ROUNDS_MAX, VERSION_RESTARTS_MAX
 from cashy.client.meta import TIER_NAMES, Meta
 from cashy.client.reader import LocalArena, Pin
 from cashy.client.session_core import Answer, error_of
+from cashy.client.tier_span import TierSpan
 from cashy.core.names import parse_name
-from cashy.errors import ArenaFull, InternalError, VersionChanged, ViewTooLarge
+from cashy.errors import ArenaFull, InternalError, TooLarge, VersionChanged, ViewTooLarge
+from cashy.limits import MAPPED_BLOCKS_MAX
 
 __all__ = ["Gather", "GatherInto", "GatherView"]
 
@@ -35,6 +40,7 @@ class Gather(ABC):
     """A read of ``[offset, offset + length)`` of ``name``, cut at the object's end; ``length`` None = up to the end.
 
     ``meta`` with ``keep_version`` makes it a read of exactly that version (:class:`~cashy.errors.VersionChanged` if it cannot be had any more).
+    With a ``deadline`` each request says how much of it is left.
     """
 
     def __init__(
@@ -46,11 +52,13 @@ class Gather(ABC):
         meta: Meta | None = None,
         keep_version: bool = False,
         stream: int = 0,
+        deadline: Deadline = NO_DEADLINE,
     ) -> None:
         if offset < 0 or (length is not None and length < 0):
             raise ValueError(f"offset and length must not be negative: {offset}, {length}")
         self.name = name
         self.meta = meta
+        self.deadline = deadline
         self.tiers: Counter[str] = Counter()
         self._offset, self._length = offset, length
         self._keep_version = keep_version
@@ -73,6 +81,15 @@ class Gather(ABC):
     @abstractmethod
     def _take_announced(self, meta: Meta, ready: pb.BlockReady) -> bool:
         """Takes a block that the daemon announced; False if it has gone since."""
+
+    def _take_mapped(self, meta: Meta, ready: pb.BlockReady, descriptor: int) -> bool:
+        """Takes a block out of a file of the SSD, which is the caller's to close; False if it was not wanted so."""
+        return False
+
+    @property
+    def _is_mapped(self) -> bool:
+        """Whether blocks are asked for as files of the SSD."""
+        return False
 
     def drop(self) -> None:
         """Lets go of everything collected so far."""
@@ -101,14 +118,20 @@ class Gather(ABC):
         if not missing:
             return None
         self._count_round()
-        count = min(missing[-1] - missing[0] + 1, self.arena.fetch_blocks_max)
+        count = min(missing[-1] - missing[0] + 1, self._fetch_blocks_max)
         return pb.Fetch(
             name=self._canonical,
             first_block=missing[0],
             block_count=count,
             content_id=self.meta.content_id,
             stream=self._stream,
+            deadline_ms=self.deadline.left_ms(self.name),
+            mapped=self._is_mapped,
         )
+
+    @property
+    def _fetch_blocks_max(self) -> int:
+        return MAPPED_BLOCKS_MAX if self._is_mapped else self.arena.fetch_blocks_max
 
     def _first_fetch(self) -> pb.Fetch:
         self._count_round()
@@ -120,6 +143,7 @@ class Gather(ABC):
             first_block=first,
             block_count=min(count, self.arena.fetch_blocks_max),
             stream=self._stream,
+            deadline_ms=self.deadline.left_ms(self.name),
         )
 
     @property
@@ -140,7 +164,7 @@ class Gather(ABC):
         for index in self._range(meta):
             if index in self._have:
                 continue
-            if missing and index - missing[0] >= self.arena.fetch_blocks_max:
+            if missing and index - missing[0] >= self._fetch_blocks_max:
                 break
             if self._take_local(meta, index):
                 self._note(index, pb.TIER_LOCAL_MEMORY)
@@ -150,6 +174,13 @@ class Gather(ABC):
 
     def take(self, answer: Answer) -> None:
         """Takes in one answer to the last request; raises what the daemon reports."""
+        try:
+            self._take(answer)
+        finally:
+            for descriptor in answer.descriptors:
+                os.close(descriptor)
+
+    def _take(self, answer: Answer) -> None:
         body = answer.body
         if isinstance(body, pb.BlockReady):
             meta = self.meta
@@ -158,13 +189,18 @@ class Gather(ABC):
             if (
                 body.block in self._range(meta)
                 and body.block not in self._have
-                and self._take_announced(meta, body)
+                and self._take_ready(meta, body, answer.descriptors)
             ):
                 self._note(body.block, body.tier)
         elif isinstance(body, pb.ObjectInfo):
             self._meet(Meta.from_info(self._canonical, body))
         elif isinstance(body, pb.Failure):
             self._fail(body)
+
+    def _take_ready(self, meta: Meta, ready: pb.BlockReady, descriptors: Sequence[int]) -> bool:
+        if ready.mapped:
+            return self._take_mapped(meta, ready, descriptors[0])
+        return self._take_announced(meta, ready)
 
     def _meet(self, meta: Meta) -> None:
         """The daemon says which version it reads from."""
@@ -178,6 +214,8 @@ class Gather(ABC):
 
     def _fail(self, failure: pb.Failure) -> None:
         error = error_of(failure)
+        if self._is_mapped and isinstance(error, TooLarge):
+            raise ViewTooLarge(f"{error}. Use blocks(), or read() in windows") from error
         if not isinstance(error, VersionChanged) or self._keep_version:
             raise error
         self._version_restarts += 1
@@ -220,9 +258,13 @@ class Gather(ABC):
 
 
 class GatherView(Gather):
-    """A read that ends in one contiguous read-only view, without a copy where this process can pin."""
+    """A read that ends in one contiguous read-only view, without a copy where this process can pin.
+
+    One that needs more memory pinned than this client may pin spans tiers, if the host has an SSD (:mod:`cashy.client.tier_span`).
+    """
 
     _pins: dict[int, Pin]
+    _span: TierSpan | None = None
     #: How much is wanted of the blocks that may be wanted in part: the first and the last.
     _cut: dict[int, int]
 
@@ -232,34 +274,54 @@ class GatherView(Gather):
         for pin in getattr(self, "_pins", {}).values():
             pin.release()
         self._pins = {}
+        if self._span is not None:
+            self._span.drop()
+            self._span = None
 
     def _prepare(self, size_bytes: int) -> None:
         meta = self.meta
         assert meta is not None
-        pinned = len(self._range(meta)) * meta.block_bytes
-        if size_bytes > self.arena.pin_bytes_max or (
-            pinned > self.arena.pin_bytes_max and len(self._range(meta)) > 1
-        ):
-            raise ViewTooLarge(
-                f"a view of {size_bytes:,} bytes of {self.name} needs {pinned:,} bytes pinned at once, and this client may pin "
-                f"{self.arena.pin_bytes_max:,}: use blocks(), or read() in windows"
-            )
         indices = self._range(meta)
+        pinned = len(indices) * meta.block_bytes
+        if size_bytes > self.arena.pin_bytes_max or (pinned > self.arena.pin_bytes_max and len(indices) > 1):
+            if not self.arena.mapped_bytes_max:
+                raise ViewTooLarge(
+                    f"a view of {size_bytes:,} bytes of {self.name} needs {pinned:,} bytes pinned at once, and this client may pin "
+                    f"{self.arena.pin_bytes_max:,}: use blocks(), or read() in windows"
+                )
+            self._span = TierSpan(self.arena, meta, indices)
         self._cut = {index: self._bytes_in(meta, index) for index in {*indices[:1], *indices[-1:]}}
 
+    @property
+    def _is_mapped(self) -> bool:
+        return self._span is not None
+
     def _take_local(self, meta: Meta, index: int) -> bool:
+        if self._span is not None and not self._span.may_pin:
+            return False
         return self._keep(index, self.arena.pin_block(meta, index, self._cut.get(index)))
 
     def _take_announced(self, meta: Meta, ready: pb.BlockReady) -> bool:
+        if self._span is not None and not self._span.may_pin:
+            return False
         return self._keep(
             ready.block, self.arena.pin_announced(meta, ready.block, ready.slot, ready.generation)
         )
+
+    def _take_mapped(self, meta: Meta, ready: pb.BlockReady, descriptor: int) -> bool:
+        if self._span is None:
+            return False
+        self._span.take_file(ready, descriptor)
+        return True
 
     def _keep(self, index: int, pin: object) -> bool:
         if pin is None:
             return False
         assert isinstance(pin, Pin)
-        self._pins[index] = pin
+        if self._span is not None:
+            self._span.take_pin(index, pin)
+        else:
+            self._pins[index] = pin
         return True
 
     def as_copy(self) -> GatherInto:
@@ -272,6 +334,7 @@ class GatherView(Gather):
             meta=self.meta,
             keep_version=self._keep_version,
             stream=self._stream,
+            deadline=self.deadline,
         )
 
     def view(self) -> memoryview:
@@ -285,7 +348,10 @@ class GatherView(Gather):
         indices = self._range(meta)
         if not indices:
             return memoryview(b"")
-        whole = self.arena.export([self._pins[index] for index in indices])
+        if self._span is not None:
+            whole, self._span = self._span.view(), None
+        else:
+            whole = self.arena.export([self._pins[index] for index in indices])
         self._pins = {}
         at = start - indices.start * meta.block_bytes
         return whole[at : at + stop - start]
@@ -304,8 +370,11 @@ class GatherInto(Gather):
         meta: Meta | None = None,
         keep_version: bool = False,
         stream: int = 0,
+        deadline: Deadline = NO_DEADLINE,
     ) -> None:
-        super().__init__(name, offset, length, meta=meta, keep_version=keep_version, stream=stream)
+        super().__init__(
+            name, offset, length, meta=meta, keep_version=keep_version, stream=stream, deadline=deadline
+        )
         self._given = target
         self._target: memoryview | None = target
 

@@ -78,7 +78,11 @@ class Link:
 
     def release(self, request_id: int) -> None:
         """Lets the daemon drop what it holds for a fetch."""
-        self.sinks.pop(request_id, None)
+        queue = self.sinks.pop(request_id, None)
+        while queue is not None and not queue.empty():  # nobody will take what is left
+            answer = queue.get_nowait()
+            for fd in answer.descriptors if isinstance(answer, Answer) else ():
+                os.close(fd)
         if not self.lost.done():
             try:
                 self._send(request_id, self.core.release(request_id))

@@ -63,7 +63,7 @@ from shmipc.layout import (
 from shmipc.pins import PinTable
 from shmipc.segment import Segment
 from shmipc.states import State
-from shmipc.view import Piece, slot_view, spanning_view
+from shmipc.view import Piece, PlacedSpan, slot_view, spanning_view
 
 __all__ = ["NOT_COUNTED", "AnyPin", "CopiedPin", "LocalArena", "Pin", "PrivateBytes", "TableLost"]
 
@@ -204,6 +204,8 @@ class LocalArena:
         self.pin_bytes_max = min(welcome.pin_bytes_max, welcome.arena_bytes)
         self.mappings_max = welcome.mappings_max
         self.private_bytes_max = welcome.private_bytes_max
+        #: Of blocks on this host's SSDs; 0: there is none.
+        self.mapped_bytes_max = welcome.mapped_bytes_max
         self.block_bytes = welcome.block_bytes
         # The daemon holds what it announced for a client up to that client's pin quota; half of it leaves room for reads at the same time.
         self.fetch_blocks_max = max(1, min(FETCH_BLOCKS_MAX, self.pin_bytes_max // welcome.block_bytes // 2))
@@ -224,8 +226,8 @@ class LocalArena:
 
     def _make_accounts(self) -> None:
         self._lock = threading.Lock()
-        self._mappings = self._private_bytes = 0
-        self._returned: deque[tuple[int, int]] = deque()
+        self._mappings = self._private_bytes = self._mapped_bytes = 0
+        self._returned: deque[tuple[int, int, int]] = deque()
 
     # --- the pin table ---
 
@@ -496,17 +498,25 @@ class LocalArena:
             give_back()
             raise ViewTooLarge(f"{error}. Use blocks(), or read() in windows") from error
 
-    def reserve(self, *, mappings: int = 0, private_bytes: int = 0) -> Callable[[], object]:
-        """Counts mappings and private bytes against this client's quota; the result gives them back (call it once; it takes no lock).
+    def place(self, span: PlacedSpan, at: int, pin: Pin) -> None:
+        """Puts a pinned block into a span; the pin must last as long. Raises ``QuotaExceeded``."""
+        span.place(at, self._mapping.reader.segment.fd, Piece(pin.offset, pin.length))
+
+    def reserve(
+        self, *, mappings: int = 0, private_bytes: int = 0, mapped_bytes: int = 0
+    ) -> Callable[[], object]:
+        """Counts mappings, private bytes and bytes mapped from SSDs against this client's quota; the result gives them back (call it once; it takes
+        no lock).
 
         Raises :class:`~cashy.errors.ViewTooLarge`.
         """
         returned = self._returned
         with self._lock:
             while returned:
-                mappings_back, bytes_back = returned.popleft()
+                mappings_back, bytes_back, mapped_back = returned.popleft()
                 self._mappings -= mappings_back
                 self._private_bytes -= bytes_back
+                self._mapped_bytes -= mapped_back
             if self._mappings + mappings > self.mappings_max:
                 raise ViewTooLarge(
                     f"views of this client have {self._mappings:,} memory mappings of {self.mappings_max:,}, and this one needs "
@@ -517,9 +527,15 @@ class LocalArena:
                     f"this view needs a private copy of {private_bytes:,} bytes, and the client holds {self._private_bytes:,} of "
                     f"{self.private_bytes_max:,} already: drop other views, or use blocks(), or read() in windows"
                 )
+            if self._mapped_bytes + mapped_bytes > self.mapped_bytes_max:
+                raise ViewTooLarge(
+                    f"this view needs {mapped_bytes:,} bytes mapped from the host's SSD, and this client has {self._mapped_bytes:,} of "
+                    f"{self.mapped_bytes_max:,} mapped already: drop other views, or use blocks(), or read() in windows"
+                )
             self._mappings += mappings
             self._private_bytes += private_bytes
-        return partial(returned.append, (mappings, private_bytes))
+            self._mapped_bytes += mapped_bytes
+        return partial(returned.append, (mappings, private_bytes, mapped_bytes))
 
     def private_bytes(self, size_bytes: int) -> PrivateBytes:
         """Zeroed private memory that counts against the quota while it lives; raises :class:`~cashy.errors.ViewTooLarge`."""

@@ -75,6 +75,11 @@ class AsyncSession:
         """Shared memory as it is at present; None after :meth:`close`."""
         return self._arena
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the daemon is there at this moment."""
+        return self._link is not None and not self._link.lost.done()
+
     def lookup(self, name: str) -> Meta | None:
         """Fresh metadata from shared memory; no message. Raises :class:`~cashy.errors.InvalidName`."""
         return None if self._arena is None else self._arena.lookup(name)
@@ -91,12 +96,14 @@ class AsyncSession:
 
     # --- requests ---
 
-    async def stat(self, name: str, *, revalidate: bool = False) -> Meta:
-        """Metadata of an object, from shared memory if that is fresh."""
+    async def stat(self, name: str, *, revalidate: bool = False, may_be_stale: bool = False) -> Meta:
+        """Metadata of an object, from shared memory if that is fresh. ``may_be_stale``: what is past its time will do for ``revalidate``, too, while
+        the origin cannot be reached.
+        """
         if not revalidate and (meta := self.lookup(name)) is not None:
             return meta
         canonical = parse_name(name).url
-        body = await self.ask(pb.Stat(name=canonical, revalidate=revalidate))
+        body = await self.ask(pb.Stat(name=canonical, revalidate=revalidate, may_be_stale=may_be_stale))
         assert isinstance(body, pb.ObjectInfo)
         return Meta.from_info(canonical, body)
 
@@ -109,11 +116,16 @@ class AsyncSession:
         content_id: bytes | None = None,
         streaming: bool = False,
         stream: int = 0,
+        caller: str = "",
+        deadline_ms: int = 0,
     ) -> Fetch:
-        """Blocks to be brought into shared memory; use it with ``async with``."""
+        """Blocks to be brought into shared memory; use it with ``async with``.
+
+        ``caller`` and ``deadline_ms``: on whose behalf, and for how long it is wanted (``control.proto``).
+        """
         request = pb.Fetch(
             name=parse_name(name).url, first_block=first_block, block_count=block_count, content_id=content_id or b"",
-            streaming=streaming, stream=stream,
+            streaming=streaming, stream=stream, caller=caller, deadline_ms=deadline_ms,
         )  # fmt: skip
         return Fetch(self, request)
 
@@ -149,7 +161,19 @@ class AsyncSession:
         return answer
 
     async def carry_out(self, read: Gather) -> None:
-        """Collects what a read needs, over restarts of the daemon. A read of what is here does not wait."""
+        """Collects what a read needs, over restarts of the daemon, up to its deadline. A read of what is here does not wait."""
+        if not read.deadline.is_set:
+            await self._carry_out(read)
+            return
+        try:
+            async with asyncio.timeout(read.deadline.left_s(read.name)):
+                await self._carry_out(read)
+        except TimeoutError as error:
+            if isinstance(error, CashyError):
+                raise
+            raise read.deadline.exceeded(read.name) from None
+
+    async def _carry_out(self, read: Gather) -> None:
         for losses in count(1):
             try:
                 await self._attempt(read)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from google.protobuf.message import DecodeError, Message
 
 from aviary.cashy.v1 import control_pb2 as pb
+from aviary.cashy.v1 import operate_pb2 as ops
 from cashy.errors import CashyError, InternalError, error_for_code
 from cashy.limits import PROTOCOL_VERSION
 from shmipc.errors import HandshakeError
@@ -35,6 +36,7 @@ __all__ = ["CHANNEL_DESCRIPTORS", "Answer", "SessionCore", "error_of"]
 _FIELDS: dict[type[Message], str] = {
     pb.Hello: "hello", pb.Stat: "stat", pb.Fetch: "fetch", pb.Prefetch: "prefetch", pb.NewTable: "new_table",
     pb.Status: "status", pb.Locate: "locate", pb.ClusterStatus: "cluster_status", pb.Change: "change",
+    pb.List: "list", ops.Evict: "evict", ops.Pin: "pin", ops.Unpin: "unpin", ops.ListPins: "list_pins", ops.Trace: "trace",
 }  # fmt: skip
 
 #: How many descriptors a channel has: see shmipc.channel.
@@ -87,6 +89,7 @@ class SessionCore:
         self._open: dict[int, str] = {}
         self._welcomed = False
         self._has_channel = False
+        self._has_table = can_pin
         # Fetches whose request went over the socket though there is a channel.
         self._by_socket: set[int] = set()
         # Frames of each way that are not answers yet: those of the ring wait for the socket, those of the socket for their place in the ring.
@@ -189,7 +192,7 @@ class SessionCore:
             self._check_first(kind, frame)
         elif kind == "welcome":
             raise HandshakeError("the daemon greeted twice")
-        taken = self._take_descriptors(kind, descriptors)
+        taken = self._take_descriptors(kind, frame, descriptors)
         request = self._open.get(frame.request_id)
         if request is None and kind != "welcome":
             for fd in taken:
@@ -214,6 +217,7 @@ class SessionCore:
             )
         self._welcomed = True
         self._has_channel = frame.welcome.has_channel
+        self._has_table = self.can_pin and not frame.welcome.has_no_table
         if self._has_channel and not self._wants_channel:
             raise HandshakeError("the daemon brought a channel that was not asked for")
 
@@ -221,10 +225,10 @@ class SessionCore:
     def _channel_descriptors(self) -> int:
         return CHANNEL_DESCRIPTORS if self._has_channel else 0
 
-    def _take_descriptors(self, kind: str, descriptors: deque[int]) -> tuple[int, ...]:
-        count = 1 if kind == "table_granted" else 0
+    def _take_descriptors(self, kind: str, frame: pb.ServerFrame, descriptors: deque[int]) -> tuple[int, ...]:
+        count = 1 if kind == "table_granted" or (kind == "block_ready" and frame.block_ready.mapped) else 0
         if kind == "welcome":
-            count = 1 + self.can_pin + self._channel_descriptors
+            count = 1 + self._has_table + self._channel_descriptors
         if len(descriptors) < count:
             raise HandshakeError(f"{kind!r} should bring {count} descriptors and brought {len(descriptors)}")
         return tuple(descriptors.popleft() for _ in range(count))

@@ -6,8 +6,8 @@ it. Counters only rise; if one fell, or the uptime did, another process counts n
 (None, which is not 0). A host that does not answer has no figures at all; back again, it needs a new first snapshot too, since what
 happened meanwhile says nothing about now.
 
-Tiers: *memory* are blocks that clients found by themselves, *peer* and *origin* blocks that were brought here. Together they are what this
-host's readers used, but for what was loaded ahead in vain and what several readers waited for together (one block).
+Tiers: *memory* are blocks that clients found by themselves, *ssd*, *peer* and *origin* blocks that were brought into memory. Together they are what
+this host's readers used, but for what was loaded ahead in vain and what several readers waited for together (one block).
 
 Rejected: averaging rates over several snapshots. What jumps should be seen to jump; whoever wants it calmer asks less often.
 """
@@ -33,6 +33,7 @@ __all__ = [
 #: Where a block was found: the tier's counters of blocks and of bytes.
 TIERS: dict[str, tuple[str, str]] = {
     "memory": ("hits_memory", "hit_bytes_memory"),
+    "ssd": ("blocks_from_ssd", "bytes_from_ssd"),
     "peer": ("blocks_from_peer", "bytes_from_peer"),
     "origin": ("blocks_from_origin", "bytes_from_origin"),
 }
@@ -65,6 +66,7 @@ class Shares(NamedTuple):
     """Parts of the blocks by tier; together 1."""
 
     memory: float
+    ssd: float
     peer: float
     origin: float
 
@@ -89,6 +91,7 @@ class Figures:
     clients: int = 0
     stall_max_s: float = 0.0
     uptime_s: float = 0.0
+    has_ssd: bool = False
 
 
 #: Of a host that does not answer.
@@ -188,6 +191,7 @@ def _figures(
         clients=counters.get("clients", 0),
         stall_max_s=counters.get("loop_stall_max_us", 0) / 1e6,
         uptime_s=snapshot.uptime_s,
+        has_ssd=any(name.startswith("disk.") for name in counters),
     )
 
 
@@ -238,6 +242,7 @@ def _sum_of(figures: list[Figures], since_start: Shares | None) -> Figures:
         arena_bytes=sum(one.arena_bytes for one in figures),
         clients=sum(one.clients for one in figures),
         stall_max_s=max((one.stall_max_s for one in figures), default=0.0),
+        has_ssd=any(one.has_ssd for one in figures),
     )
 
 

@@ -10,8 +10,9 @@ Law. Pure: times and random numbers are parameters; whoever calls waits and coun
 * *A window per host*: SlowDown halves the number of requests under way, each further answer lets it grow by its part (additive increase,
   multiplicative decrease, RFC 5681 3.1), and one burst of refusals counts as one.
 
-Rejected: retrying what was not answered in time (the store still works on it, and the block's time is spent), and a pause of the whole store
-instead of the window (a store that throttles one prefix would stop all others).
+What was not answered in time is asked again like what broke, on another connection: one that leads to a lost backend is silent for ever, and
+the budget bounds what a slow store gets. Rejected: telling silence at once (with one backend of three hanging, each third read failed), and a
+pause of the whole store instead of the window (a store that throttles one prefix would stop all others).
 
 Sources: "Error responses" and "Best practices design patterns: retries" in Amazon S3 User Guide; RFC 9110 10.2.3 (Retry-After); gRFC A6.
 """

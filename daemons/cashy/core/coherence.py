@@ -19,6 +19,9 @@ had forgotten its promises when it noted the change; for that reason a host does
 So the smaller half of the hosts may be silent at no cost to reading. A host that holds too few leases asks the origin at each read, and
 through a host that reaches too few others nothing can be changed.
 
+All of this is by one list of hosts. While the list changes it is by several at a time (``electorates``, the names of each): w of each, r of each,
+and the proof is applied to the one that writer and reader have in common, which :mod:`cashy.core.membership` proves to exist.
+
 Rejected: leases of *all* hosts (one dead host, and every read of every host asks the origin); an elected authority (consensus is a dependency,
 and a cache has a truth to fall back on: the origin); believing for a fixed time only (old bytes as current, after each partition).
 
@@ -32,7 +35,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["Change", "Grant", "Leases", "Promises", "Round", "Terms", "quorums"]
+__all__ = [
+    "NO_WORD", "Change", "Grant", "Leases", "ListId", "Promises", "Round", "Terms", "Word", "quorums",
+]  # fmt: skip
 
 #: A lease ends this much sooner for its holder than for who promised it: two clocks that differ in speed by less than that are covered.
 _DRIFT_SHARE = 20
@@ -47,6 +52,23 @@ def quorums(host_count: int) -> tuple[int, int]:
     """``(w, r)``: how many hosts note a change before it counts, and how many leases make a host believe what it knows."""
     write = (host_count + 1) // 2
     return write, host_count + 1 - write
+
+
+class ListId(NamedTuple):
+    """Names a list: its number, and 64 bits made from its hosts' names, which are all that quorums depend on."""
+
+    version: int
+    digest: int
+
+
+class Word(NamedTuple):
+    """What a host says of itself: the lists it counts by, oldest first, and whether it acts. No lists: it says nothing."""
+
+    counted: tuple[ListId, ...]
+    acts: bool
+
+
+NO_WORD = Word((), acts=False)
 
 
 class Change(NamedTuple):
@@ -65,6 +87,7 @@ class Grant(NamedTuple):
     duration_ns: int
     is_complete: bool
     changes: tuple[Change, ...]
+    word: Word = NO_WORD
 
 
 class Terms(NamedTuple):
@@ -85,10 +108,21 @@ class _Lease:
 class Leases:
     """What one host holds of the others."""
 
-    def __init__(self, others: Iterable[str], started_ns: int) -> None:
+    def __init__(self, others: Iterable[str], started_ns: int, own: str = "") -> None:
+        self._own = own
         self._held = {name: _Lease() for name in others}
         self._started_ns = started_ns
-        _, self._quorum = quorums(len(self._held) + 1)
+        self._doubted_before_ns = started_ns
+        self._electorates = [frozenset([own, *self._held])]
+
+    def count_by(self, others: Iterable[str], electorates: Iterable[frozenset[str]]) -> None:
+        """The lists have changed: from now on leases are asked of ``others``. What is held of those who stay, stays."""
+        self._held = {name: self._held.get(name) or _Lease() for name in others}
+        self._electorates = list(electorates)
+
+    def doubt_before(self, now_ns: int) -> None:
+        """What was validated before is not believed any more, whatever leases say."""
+        self._doubted_before_ns = max(self._doubted_before_ns, now_ns)
 
     def question(self, host: str) -> tuple[int, int]:
         """``(incarnation, number)``: up to where ``host`` has told its changes; zeros at first."""
@@ -97,7 +131,9 @@ class Leases:
 
     def granted(self, host: str, grant: Grant, asked_ns: int, now_ns: int) -> None:
         """An answer of ``host`` to a question sent at ``asked_ns``, after the changes it tells were taken in."""
-        lease = self._held[host]
+        lease = self._held.get(host)
+        if lease is None:
+            return  # it has left meanwhile
         if grant.incarnation != lease.incarnation or not grant.is_complete:
             lease.incarnation = grant.incarnation
             lease.since_ns = now_ns
@@ -109,29 +145,50 @@ class Leases:
 
     def terms(self, now_ns: int) -> Terms | None:
         """On which terms this host may believe what it knows; None: not at all, too few leases hold."""
-        holding = [(self._started_ns, _FOR_EVER)]
-        holding += [
-            (lease.since_ns, lease.until_ns) for lease in self._held.values() if lease.until_ns > now_ns
-        ]
-        if len(holding) < self._quorum:
-            return None
-        doubted_before_ns = sorted(since_ns for since_ns, _ in holding)[self._quorum - 1]
-        ends = sorted(
-            (until_ns for since_ns, until_ns in holding if since_ns <= doubted_before_ns), reverse=True
+        doubted_before_ns = self._doubted_before_ns
+        by_list = []
+        for electorate in self._electorates:
+            holding = self._holding(electorate, now_ns)
+            needed = self._needed(electorate)
+            if len(holding) < needed:
+                return None
+            doubted_before_ns = max(
+                doubted_before_ns, sorted(since_ns for since_ns, _ in holding)[needed - 1]
+            )
+            by_list.append((holding, needed))
+        until_ns = _FOR_EVER
+        for holding, needed in by_list:
+            ends = [until_ns for since_ns, until_ns in holding if since_ns <= doubted_before_ns]
+            until_ns = min(until_ns, sorted(ends, reverse=True)[needed - 1])
+        return Terms(until_ns, doubted_before_ns)
+
+    def _holding(self, electorate: frozenset[str], now_ns: int) -> list[tuple[int, int]]:
+        """Since when each lease of these hosts tells everything, and until when it lasts; this host's own for ever."""
+        held = self._held
+        # All that are held, if there is but one list: a thousand of them are gone through at each answer.
+        leases = (
+            held.values()
+            if len(self._electorates) == 1
+            else [held[name] for name in electorate if name in held]
         )
-        return Terms(ends[self._quorum - 1], doubted_before_ns)
+        holding = [(lease.since_ns, lease.until_ns) for lease in leases if lease.until_ns > now_ns]
+        if self._own in electorate:
+            holding.append((self._started_ns, _FOR_EVER))
+        return holding
+
+    @staticmethod
+    def _needed(electorate: frozenset[str]) -> int:
+        return quorums(len(electorate))[1]
 
 
 class Promises:
     """What one host has granted to the others, and the changes it has noted: the last ``remembered_max`` of them."""
 
-    def __init__(
-        self, others: Iterable[str], *, incarnation: int, started_ns: int, lease_ns: int, remembered_max: int
-    ) -> None:
+    def __init__(self, *, incarnation: int, started_ns: int, lease_ns: int, remembered_max: int) -> None:
         self.incarnation = incarnation
         self.lease_ns = lease_ns
         self._counts_from_ns = started_ns + lease_ns
-        self._promised_until_ns = dict.fromkeys(others, 0)
+        self._promised_until_ns: dict[str, int] = {}
         self._noted: deque[Change] = deque(maxlen=remembered_max)
         self._number = 0  # of the last one noted
 
@@ -143,9 +200,13 @@ class Promises:
         for change in changes:
             self._noted.append(change)
             self._number += 1
-        return {
-            host: until_ns - now_ns for host, until_ns in self._promised_until_ns.items() if until_ns > now_ns
-        }
+        live = {host: until_ns for host, until_ns in self._promised_until_ns.items() if until_ns > now_ns}
+        self._promised_until_ns = live
+        return {host: until_ns - now_ns for host, until_ns in live.items()}
+
+    def given_back(self, host: str) -> None:
+        """``host`` believes nothing any more: what was promised to it holds nobody up."""
+        self._promised_until_ns[host] = 0
 
     def counts_in_ns(self, now_ns: int) -> int:
         """In how many nanoseconds this host counts among those that have noted a change: earlier it may have forgotten promises."""
@@ -180,11 +241,19 @@ class Promises:
 
 @dataclass(slots=True)
 class Round:
-    """One change (or several) on its way to all hosts: when is it known wherever it could matter?"""
+    """One change (or several) on its way to ``hosts``, by one list of them unless :meth:`count_by` says otherwise: when is it known wherever it could
+    matter?
+    """
 
     hosts: Sequence[str]
     #: By host that noted it: from when it counts, and until when its promises to others last.
     _noted: dict[str, tuple[int, dict[str, int]]] = field(default_factory=dict)
+    _electorates: Sequence[frozenset[str]] = ()
+
+    def count_by(self, hosts: Sequence[str], electorates: Sequence[frozenset[str]]) -> None:
+        """The lists have changed; what was noted stays noted."""
+        self.hosts = hosts
+        self._electorates = electorates
 
     def noted(self, host: str, counts_in_ns: int, outstanding: Mapping[str, int], now_ns: int) -> None:
         """``host`` has noted it; what it says of lengths of time counts from now."""
@@ -198,14 +267,17 @@ class Round:
 
     def over_at(self) -> int | None:
         """When the change is known to all who believe what they know, given what is noted by now (0: already); None: too few hosts have noted it."""
-        write, _ = quorums(len(self.hosts))
-        if len(self._noted) < write:
-            return None
         silent = self.silent
-        if not silent:
-            return 0  # all were told, so nobody's promise matters
-        free_at = sorted(
-            max(counts_from_ns, *(ends.get(host, 0) for host in silent))
-            for counts_from_ns, ends in self._noted.values()
-        )
-        return free_at[write - 1]
+        over_at_ns = 0  # where all were told nobody's promise matters
+        for electorate in self._electorates or [frozenset(self.hosts)]:
+            write, _ = quorums(len(electorate))
+            noted = [self._noted[host] for host in electorate if host in self._noted]
+            if len(noted) < write:
+                return None
+            if silent:
+                free_at = sorted(
+                    max(counts_from_ns, *(ends.get(host, 0) for host in silent))
+                    for counts_from_ns, ends in noted
+                )
+                over_at_ns = max(over_at_ns, free_at[write - 1])
+        return over_at_ns

@@ -7,8 +7,8 @@ one call is bounded by a multiple of the victims asked for, whatever the number 
 slot is touched or pinned; the owner bounds its own tries by :meth:`Policy.tracked`.
 
 Hits never reach the owner as they happen: readers leave touch marks in their own tables, and the owner harvests them in batches. So a
-policy must bear touches that come late, out of order and merged into one, and a touch for every fresh block by the reader that missed
-it. S3-FIFO does, as it counts to three and asks for more than one touch to promote; LRU's order is as good as the harvest.
+policy must bear touches that come late and out of order (:mod:`cashy.core.uses` says which of them are uses), and one for every fresh block by
+the reader that missed it. S3-FIFO does, as it counts to three and asks for more than one touch to promote; LRU's order is as good as the harvest.
 
 :class:`S3Fifo` is the default because reads of whole data sets, once, are what jobs do all day, and they must not push out what is
 read again and again (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023; https://s3fifo.com). :class:`Lru` is the
@@ -19,7 +19,7 @@ A block may come in as *transient*: a copy of what another host has in its keepi
 first, except for a small share of the class that the youngest of them may fill, so that blocks read ahead are still there when their reader
 comes. One that shows reuse ranks as any other block from then on. A transient victim gives its class no claim on the memory of another.
 
-State is in arrays, 14 bytes a slot for LRU and 35 for S3-FIFO, ghost included: there may be 10^6 slots, and the garbage collector must
+State is in arrays, 15 bytes a slot for LRU and 35 for S3-FIFO, ghost included: there may be 10^6 slots, and the garbage collector must
 not see them. Rejected: LFU and its kin (heaps or many lists, and the past never ages), ARC (its lists move on every hit: patented until
 2024, and late touches distort its adaptation), W-TinyLFU (a sketch per touch costs more than three list words).
 """
@@ -68,6 +68,7 @@ _GOES_TO_GHOST = frozenset({_SMALL, _FROM_SMALL, _TRANSIENT, _FROM_TRANSIENT})
 _IS_TRANSIENT = frozenset(
     {_TRANSIENT, _PASSING, _FROM_TRANSIENT, _FROM_PASSING, _PARKED_TRANSIENT, _PARKED_PASSING, _SEEN}
 )
+_IS_PROVEN = frozenset({_MAIN, _FROM_MAIN})
 _UNPARKED_PER_INSERTION = 2  # more than one, so that parked slots become fewer while others come
 
 
@@ -97,6 +98,11 @@ class Policy(Protocol):
 
     def tracked(self, class_index: int) -> int:
         """Number of slots tracked in the class."""
+
+    def uses(self, slot: int) -> int:
+        """How often the block was used since it came, the first time left out, as far as the policy remembers: 0 to 3; 0 if the slot is not
+        tracked.
+        """
 
     def age(self, slot: int) -> int:
         """Insertions, of any class, since the slot was inserted or last touched (modulo 2^32)."""
@@ -247,11 +253,13 @@ class Lru(_SlotPolicy):
     def __init__(self, slot_count: int, class_count: int) -> None:
         super().__init__(slot_count, class_count)
         self._queues = _Queues(slot_count, 2 * class_count)
+        self._touches = zeros("B", slot_count)  # of no part in the order
 
     def inserted(  # noqa: D102 - see Policy
         self, slot: int, fingerprint: int, class_index: int, is_transient: bool = False, may_stay: bool = True
     ) -> None:
         self._enter(slot, class_index)
+        self._touches[slot] = 0
         self._push(slot, (_TRANSIENT if may_stay else _PASSING) if is_transient else _MAIN)
 
     def touched(self, slot: int) -> None:  # noqa: D102 - see Policy
@@ -259,6 +267,7 @@ class Lru(_SlotPolicy):
         if place == _UNTRACKED:
             return
         self._last_use[slot] = self._clock
+        self._touches[slot] = min(FREQUENCY_MAX + 1, self._touches[slot] + 1)
         if place == _TRANSIENT:
             self._place_of[slot] = _SEEN
         elif place != _PASSING:
@@ -283,6 +292,9 @@ class Lru(_SlotPolicy):
 
     def tracked(self, class_index: int) -> int:  # noqa: D102 - see Policy
         return sum(self._queues.lengths[2 * class_index : 2 * class_index + 2])
+
+    def uses(self, slot: int) -> int:  # noqa: D102 - see Policy
+        return max(0, self._touches[slot] - 1)
 
     def _oldest_lasting(self, class_index: int) -> int:
         return next(iter(self._queues.oldest_first(2 * class_index, 1)), -1)
@@ -376,6 +388,11 @@ class S3Fifo(_SlotPolicy):
 
     def tracked(self, class_index: int) -> int:  # noqa: D102 - see Policy
         return sum(self._queues.lengths[_QUEUES * class_index : _QUEUES * (class_index + 1)])
+
+    def uses(self, slot: int) -> int:  # noqa: D102 - see Policy
+        if self._place_of[slot] in _IS_PROVEN:
+            return max(1, self._frequency[slot])
+        return max(0, self._frequency[slot] - 1)
 
     def _first_place(self, fingerprint: int, class_index: int, is_transient: bool, may_stay: bool) -> int:
         if is_transient and not may_stay:

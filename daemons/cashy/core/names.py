@@ -38,7 +38,9 @@ __all__ = [
     "content_id",
     "meta_digest",
     "parse_name",
+    "parse_prefix",
     "resolve",
+    "resolve_prefix",
 ]
 
 S3_KEY_BYTES_MAX = 1024  # of UTF-8; S3 User Guide, "Naming Amazon S3 objects"
@@ -134,6 +136,41 @@ def parse_name(text: str) -> ObjectName:
         else "write s3://bucket/key or file:///absolute/path"
     )
     raise InvalidName(f"{_shown(text)} is not the name of an object: {hint}")
+
+
+def parse_prefix(text: str) -> ObjectName:
+    """Parses what a listing is to begin with: like a name, but its key may be empty, and its path may end anywhere, in a ``/`` too.
+
+    The value is for :func:`resolve_prefix` alone. Raises :class:`InvalidName`.
+    """
+    scheme, separator, rest = text.partition("://")
+    kind = scheme.lower() if separator else ""
+    if kind == "s3":
+        bucket, slash, key = rest.partition("/")
+        if problem := _bucket_problem(bucket) or _text_problem(key, S3_KEY_BYTES_MAX):
+            raise InvalidName(f"{_shown(text)}: the bucket or prefix {problem}")
+        if not slash:
+            raise InvalidName(f"{_shown(text)} is no beginning of objects' names: write s3://bucket/")
+        return S3Name(bucket, key)
+    if kind == "file" and rest.startswith("/"):
+        if problem := _text_problem(rest, FILE_PATH_BYTES_MAX):
+            raise InvalidName(f"{_shown(text)}: the path {problem}")
+        return FileName(rest)
+    raise InvalidName(
+        f"{_shown(text)} is no beginning of objects' names: write s3://bucket/prefix or file:///absolute/folder/"
+    )
+
+
+def resolve_prefix(prefix: ObjectName, origins: Sequence[OriginSpec]) -> tuple[Resolved, ...]:
+    """Where objects may be that begin with ``prefix``: all candidates, as of :func:`resolve`. Raises :class:`InvalidName` when there is none."""
+    if isinstance(prefix, FileName):
+        return (_resolve_file(prefix, origins),)
+    found = tuple(
+        Resolved(spec.name, prefix.bucket, prefix.key) for spec in origins if spec.answers_for(prefix.bucket)
+    )
+    if not found:
+        raise InvalidName(f"{_shown(prefix.url)}: no configured origin can have it{_patterns_of(origins)}")
+    return found
 
 
 def resolve(name: ObjectName, origins: Sequence[OriginSpec]) -> tuple[Resolved, ...]:

@@ -23,15 +23,22 @@ from cashy.errors import CashyError
 
 __all__ = [
     "ANSWERS", "DATA_BYTES_MAX", "ENDINGS", "FIRST_DATA_BYTES", "HEADER_BYTES", "Kind", "MAGIC", "NEXT_STATE", "PAYLOAD_BYTES_MAX",
+    "PEER_PROTOCOL_OLDEST",
     "PEER_PROTOCOL_VERSION", "PIECE_BYTES", "PeerError", "PeerProtocolError", "State", "WITH_REQUEST_ID", "checksum", "full_frame_end",
     "next_state", "pack_header", "unpack_header",
 ]  # fmt: skip
 
-#: Two hosts must agree; said in HELLO and CHALLENGE.
-PEER_PROTOCOL_VERSION = 3
+#: The newest and the oldest version spoken, said in HELLO and CHALLENGE; the highest that both sides speak counts. So a cluster can be upgraded host
+#: by host, from any version that is still spoken. 4: LEAVING, OPERATE.
+PEER_PROTOCOL_VERSION = 4
+PEER_PROTOCOL_OLDEST = 3
 
 #: First bytes of every frame: whoever speaks something else is noticed at the first one.
 MAGIC = b"CPf1"
+
+#: An alert and a handshake of TLS (RFC 8446 5.1), where no TLS was expected.
+_TLS_BEGINS = (b"\x15\x03", b"\x16\x03")
+_TLS_HINT = "; the other side speaks TLS, and this host runs with cluster.insecure = true: use certificates on all hosts, or on none"
 
 #: Payload of one DATA frame: a frame costs each end about 40 us whatever its size [measured], and its bytes count when all of it is verified.
 DATA_BYTES_MAX = 1 << 20
@@ -82,6 +89,8 @@ class Kind(IntEnum):
     PING = 20
     CHANGED = 21
     LEASE = 22
+    LEAVING = 28
+    OPERATE = 31
     BLOCK = 32
     DATA = 33
     META = 34
@@ -91,6 +100,7 @@ class Kind(IntEnum):
     NOTED = 38
     LEASED = 39
     WAITING = 40
+    OPERATED = 48
 
 
 #: The longest payload of each kind. What a stranger can make us keep is a greeting's.
@@ -108,6 +118,9 @@ PAYLOAD_BYTES_MAX: dict[Kind, int] = {
     Kind.NOTED: 512
     << 10,  # a cluster of a thousand hosts may hold as many promises, names of at most 255 bytes
     Kind.LEASE: 32,
+    Kind.LEAVING: 16,
+    Kind.OPERATE: 512
+    << 10,  # a hundred names to pin, or as many bytes of names to evict as CHANGED has, with their versions
     Kind.LEASED: 64 << 10,  # as many changes as one CHANGED tells, of different hosts
     Kind.CANCEL: 0,
     Kind.PING: 0,
@@ -119,13 +132,14 @@ PAYLOAD_BYTES_MAX: dict[Kind, int] = {
     Kind.ERROR: 8 << 10,
     Kind.PONG: 0,
     Kind.WAITING: 0,
+    Kind.OPERATED: 1 << 20,  # two thousand events of a trace, or what is pinned
 }
 
 #: Kinds that carry the id of a request; all others carry 0.
 WITH_REQUEST_ID = frozenset(
     (
-        Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CHANGED, Kind.LEASE, Kind.CANCEL,
-        Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.LEASED, Kind.ERROR, Kind.WAITING,
+        Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CHANGED, Kind.LEASE, Kind.LEAVING, Kind.OPERATE, Kind.CANCEL,
+        Kind.BLOCK, Kind.DATA, Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.LEASED, Kind.ERROR, Kind.WAITING, Kind.OPERATED,
     )
 )  # fmt: skip
 
@@ -136,10 +150,12 @@ ANSWERS: dict[Kind, frozenset[Kind]] = {
     Kind.STATUS: frozenset((Kind.STATUS_REPORT, Kind.ERROR)),
     Kind.CHANGED: frozenset((Kind.NOTED, Kind.ERROR)),
     Kind.LEASE: frozenset((Kind.LEASED, Kind.ERROR)),
+    Kind.LEAVING: frozenset((Kind.NOTED, Kind.ERROR)),
+    Kind.OPERATE: frozenset((Kind.OPERATED, Kind.ERROR)),
 }
 
 #: What ends a request whenever it comes. (BLOCK of length 0 and the last DATA end a READ, too.)
-ENDINGS = frozenset((Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.LEASED, Kind.ERROR))
+ENDINGS = frozenset((Kind.META, Kind.STATUS_REPORT, Kind.NOTED, Kind.LEASED, Kind.OPERATED, Kind.ERROR))
 
 
 class State(IntEnum):
@@ -159,7 +175,18 @@ NEXT_STATE: dict[State, dict[Kind, State]] = {
     State.AWAIT_HELLO: {Kind.HELLO: State.AWAIT_PROOF},
     State.AWAIT_PROOF: {Kind.PROOF: State.SERVING},
     State.SERVING: dict.fromkeys(
-        (Kind.READ, Kind.HEAD, Kind.STATUS, Kind.CHANGED, Kind.LEASE, Kind.CANCEL, Kind.PING), State.SERVING
+        (
+            Kind.READ,
+            Kind.HEAD,
+            Kind.STATUS,
+            Kind.CHANGED,
+            Kind.LEASE,
+            Kind.LEAVING,
+            Kind.OPERATE,
+            Kind.CANCEL,
+            Kind.PING,
+        ),
+        State.SERVING,
     ),
     State.AWAIT_CHALLENGE: {Kind.CHALLENGE: State.AWAIT_WELCOME, Kind.REFUSED: State.REFUSED},
     State.AWAIT_WELCOME: {Kind.WELCOME: State.ASKING, Kind.REFUSED: State.REFUSED},
@@ -171,6 +198,7 @@ NEXT_STATE: dict[State, dict[Kind, State]] = {
             Kind.STATUS_REPORT,
             Kind.NOTED,
             Kind.LEASED,
+            Kind.OPERATED,
             Kind.ERROR,
             Kind.PONG,
             Kind.WAITING,
@@ -222,7 +250,8 @@ def unpack_header(
         buffer, start
     )
     if magic != MAGIC:
-        raise PeerProtocolError(f"this is no frame of the peer protocol: it begins with {magic!r}")
+        hint = _TLS_HINT if magic[:2] in _TLS_BEGINS else ""
+        raise PeerProtocolError(f"this is no frame of the peer protocol: it begins with {magic!r}{hint}")
     if crc32c.crc32c(buffer[start : start + _UNSUMMED.size], 0, _KEEP_GIL) != header_crc:
         raise PeerProtocolError("a frame's header is corrupt: its checksum is wrong")
     kind, length_max, has_id = _BY_NUMBER[number]

@@ -6,24 +6,27 @@ payloads; randomness (the nonce) is a parameter, frames and sockets are elsewher
 HELLO and CHALLENGE say who the sides are and what they need from each other; PROOF and WELCOME are HMAC-SHA256 (RFC 2104) over the
 *whole* of both, under different labels, so that neither name, block size nor nonce can be changed on the way, and no side's proof can be
 sent back to it. A new nonce of each side in every connection makes a recorded greeting useless. What a stranger may learn without the key
-is whether version and cluster's name were right (people need to be told that), and nothing about the list of peers.
+is whether version and cluster's name were right (people need to be told that), and nothing about the list of peers. The version that counts follows
+from both, so nobody can lower it on the way either.
 
-Not covered: after the greeting frames carry checksums, not signatures, and are not encrypted. Who can change packets between two hosts of
-a cluster can change blocks; a network where that is to be feared needs IPsec or WireGuard below. A weak key can be guessed from one
-recorded greeting: hence the least length of a key where settings are read.
+Over TLS the greeting is the same, and its claims are held against the certificates: ``check`` of the accepting side is asked about the name in
+HELLO before anything is answered. The key then is one more lock and may be missing on both sides (``b""``); without TLS there must be one.
+
+Not covered without TLS: frames carry checksums, not signatures, and are not encrypted. Who can change packets between two hosts of
+a cluster can change blocks. A weak key can be guessed from one recorded greeting: hence the least length of a key where settings are read.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from google.protobuf.message import DecodeError
 
 from aviary.cashy.v1.peer_pb2 import PeerChallenge, PeerHello, PeerProof, PeerRefusal, PeerWelcome
-from cashy.core.peer_frames import PEER_PROTOCOL_VERSION, PeerError
+from cashy.core.peer_frames import PEER_PROTOCOL_OLDEST, PEER_PROTOCOL_VERSION, PeerError
 
 __all__ = ["AcceptingGreeting", "ConnectingGreeting", "GreetingRefused", "NONCE_BYTES", "PeerIdentity"]
 
@@ -39,7 +42,7 @@ _SERVER_LABEL = b"cashy peer server 1"
 
 @dataclass(frozen=True, slots=True)
 class PeerIdentity:
-    """Who this host is: its cluster's name, its own name among the peers, the cluster's key (16 bytes or more) and block size."""
+    """Who this host is: its cluster's name, its own name among the peers, block size, and the cluster's key: 16 bytes or more, over TLS also none."""
 
     cluster: str
     host: str
@@ -75,17 +78,22 @@ def _malformed(what: str) -> GreetingRefused:
     return GreetingRefused(PeerRefusal.PROTOCOL, f"{what} is malformed")
 
 
-def _check_version_and_cluster(identity: PeerIdentity, version: int, cluster: str, who: str) -> None:
-    if version != PEER_PROTOCOL_VERSION:
+def _check_version_and_cluster(identity: PeerIdentity, claim: PeerHello | PeerChallenge) -> int:
+    """The version that counts: the highest that both speak."""
+    who, cluster, oldest = f"host {claim.host!r}", claim.cluster, claim.protocol_version
+    newest = claim.protocol_version_newest or oldest
+    if oldest > PEER_PROTOCOL_VERSION or newest < PEER_PROTOCOL_OLDEST:
         raise GreetingRefused(
             PeerRefusal.VERSION,
-            f"{who} speaks version {version} of the peer protocol, this host {PEER_PROTOCOL_VERSION}: run one version of aviary on all hosts",
+            f"{who} speaks versions {oldest} to {newest} of the peer protocol, this host {PEER_PROTOCOL_OLDEST} to {PEER_PROTOCOL_VERSION}: "
+            "upgrade the older one",
         )
     if cluster != identity.cluster:
         raise GreetingRefused(
             PeerRefusal.CLUSTER,
             f"{who} belongs to cluster {cluster!r}, this host to {identity.cluster!r}: check [cluster] name and the [[peer]] addresses",
         )
+    return min(newest, PEER_PROTOCOL_VERSION)
 
 
 def _check_block_size(identity: PeerIdentity, block_bytes: int, who: str) -> None:
@@ -103,8 +111,11 @@ class ConnectingGreeting:
         self._identity = identity
         self._to_host = to_host
         self._challenge = b""
+        #: Of the protocol; 0 before CHALLENGE.
+        self.version = 0
         self.hello = PeerHello(
-            protocol_version=PEER_PROTOCOL_VERSION,
+            protocol_version=PEER_PROTOCOL_OLDEST,
+            protocol_version_newest=PEER_PROTOCOL_VERSION,
             cluster=identity.cluster,
             host=identity.host,
             to_host=to_host,
@@ -119,7 +130,7 @@ class ConnectingGreeting:
         except DecodeError as error:
             raise _malformed("CHALLENGE") from error
         who = f"host {challenge.host!r}"
-        _check_version_and_cluster(self._identity, challenge.protocol_version, challenge.cluster, who)
+        self.version = _check_version_and_cluster(self._identity, challenge)
         if challenge.host != self._to_host:
             raise GreetingRefused(
                 PeerRefusal.WRONG_HOST,
@@ -158,18 +169,30 @@ class ConnectingGreeting:
 
 
 class AcceptingGreeting:
-    """The side that was connected to; ``hosts`` are the names of those that may."""
+    """The side that was connected to; ``hosts`` are the names of those that may.
+
+    ``check`` (over TLS) is given the name that the other side claims, and raises :class:`GreetingRefused` if its certificate is another's.
+    """
 
     def __init__(
-        self, identity: PeerIdentity, hosts: Collection[str], nonce: bytes, requests_max: int
+        self,
+        identity: PeerIdentity,
+        hosts: Collection[str],
+        nonce: bytes,
+        requests_max: int,
+        check: Callable[[str], None] | None = None,
     ) -> None:
         self._identity = identity
         self._hosts = hosts
+        self._check = check
         self._requests_max = requests_max
+        #: Of the protocol; 0 before HELLO.
+        self.version = 0
         self._hello = b""
         self._claim = PeerHello()
         self._challenge = PeerChallenge(
-            protocol_version=PEER_PROTOCOL_VERSION,
+            protocol_version=PEER_PROTOCOL_OLDEST,
+            protocol_version_newest=PEER_PROTOCOL_VERSION,
             cluster=identity.cluster,
             host=identity.host,
             block_bytes=identity.block_bytes,
@@ -182,11 +205,11 @@ class AcceptingGreeting:
             claim = PeerHello.FromString(payload)
         except DecodeError as error:
             raise _malformed("HELLO") from error
-        _check_version_and_cluster(
-            self._identity, claim.protocol_version, claim.cluster, f"host {claim.host!r}"
-        )
+        self.version = _check_version_and_cluster(self._identity, claim)
         if len(claim.nonce) != NONCE_BYTES:
             raise _malformed("HELLO's nonce")
+        if self._check is not None:
+            self._check(claim.host)
         self._hello, self._claim = payload, claim
         return self._challenge
 

@@ -21,6 +21,7 @@ from cashy.errors import (
     AccessDenied,
     ArenaFull,
     CashyError,
+    DeadlineExceeded,
     InternalError,
     InvalidName,
     InvalidRequest,
@@ -138,6 +139,7 @@ _TRANSLATIONS: tuple[tuple[type[CashyError], str], ...] = (
     (InvalidName, "NoSuchKey"),
     (AccessDenied, "AccessDenied"),
     (SlowDown, "SlowDown"),
+    (DeadlineExceeded, "ServiceUnavailable"),
     (ArenaFull, "SlowDown"),
     (PinQuotaExceeded, "SlowDown"),
     # Clients retry a 503; the next attempt sees the new version, or the origin again.

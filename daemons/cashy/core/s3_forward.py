@@ -7,6 +7,7 @@ store, so here stands all that keeps the two from reading one request differentl
   presigned query, whose place a signed header takes. The signature is over the canonical form that S3 documents.
 * *Headers pass by a list of what S3 has*: unknown ones mean nothing to S3, but may to what stands before the store (``X-Forwarded-*``,
   ``X-HTTP-Method-Override``, ``X-Original-URL``) or to the store itself (``x-minio-…``, ``Seaweed-…``). A list of bad ones is never complete.
+  Beside them, those by which a trace is followed, as W3C Trace Context wants of whoever stands on the way.
 * *Names that a store could read as another bucket's are refused*: an empty bucket in a path that is not ``/``, and keys whose ``..`` climb
   above the bucket, which AWS refuses by the same rule. Otherwise a key of one bucket could reach into another wherever paths are cleaned.
 * *An action that changes two objects* is refused (RenameObject, which only directory buckets of S3 Express have): both would have to be marked, and
@@ -34,6 +35,7 @@ from urllib.parse import unquote_to_bytes
 from cashy.core.http_head import decode_component
 from cashy.core.s3_errors import S3Error
 from cashy.core.sigv4 import canonical_target, prepared_key
+from cashy.core.trace_context import TRACE_HEADERS
 
 __all__ = [
     "CHUNKED",
@@ -83,6 +85,7 @@ _PASSED = frozenset(
         b"accept", b"accept-encoding", b"access-control-request-headers", b"access-control-request-method", b"cache-control",
         b"content-disposition", b"content-encoding", b"content-language", b"content-md5", b"content-type", b"expires",
         b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since", b"origin", b"range", b"user-agent",
+        *TRACE_HEADERS,
     )
 )  # fmt: skip
 

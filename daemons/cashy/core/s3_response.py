@@ -26,6 +26,7 @@ from cashy.core.s3_errors import S3Error, error_document
 
 __all__ = [
     "CHECKSUM_PREFIX",
+    "RETRY_AFTER_S",
     "Description",
     "RenderedObject",
     "checksum_lines",
@@ -38,6 +39,10 @@ __all__ = [
     "render_object",
     "with_overrides",
 ]
+
+
+#: What a SlowDown asks for: queues here drain in fractions of a second, and SDKs back off further by themselves.
+RETRY_AFTER_S = 1
 
 
 class Description(Protocol):
@@ -208,7 +213,7 @@ def error_answer(
     ``size_bytes`` is the object's size for a 416.
     """
     body = error_document(error, resource, request_id)
-    extra = b""
+    extra = b"Retry-After: %d\r\n" % RETRY_AFTER_S if error.code == "SlowDown" else b""
     if error.status == 416 and size_bytes is not None:
         extra = b"Content-Range: %b\r\n" % unsatisfied_content_range(size_bytes).encode()
     head = b"HTTP/1.1 %d %b\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n%b%b" % (

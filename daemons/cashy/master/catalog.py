@@ -1,7 +1,8 @@
 """The catalog: from names to current metadata, which lies in the arena for everybody to find.
 
 A name's metadata is current for ``revalidate_after_s``; then the origin is asked again (HEAD), once however many ask. A name that is not known is
-learnt by a HEAD (``stat``), or by reading its first wanted block outright (``learn``): then one round trip brings size, version and data.
+learnt by a HEAD (``stat``), or by reading its first wanted block outright (``learn``): then one round trip brings size, version and data. That is
+done unless the block is likely on this host's SSD (:mod:`cashy.core.ask_first`).
 """
 
 from __future__ import annotations
@@ -16,27 +17,19 @@ import crc32c
 
 from aviary.cashy.v1.control_pb2 import Header, ObjectInfo, Tier
 from cashy.core import meta_record
-from cashy.core.names import ObjectName, OriginSpec, Resolved, S3Name, meta_digest, resolve
+from cashy.core.names import ObjectName, OriginSpec, Resolved, S3Name, block_digest, meta_digest, resolve
 from cashy.errors import ArenaFull, CashyError, NoSuchBucket
 from cashy.limits import CHANGE_MARK_S, CHANGES_REMEMBERED_MAX, PEER_HEAD_TIMEOUT_S, PLACES_REMEMBERED_MAX
 from cashy.master.counters import Counters
 from cashy.master.fills import Content, Fill, FillTable, source_key
+from cashy.master.grace import Grace, StandIn
+from cashy.master.known import Known
 from cashy.master.routes import Target
 from cashy.master.store import BlockStore
+from cashy.master.tracing import note_metadata
 from cashy.origin.base import ObjectMeta
 
 __all__ = ["Catalog", "Known"]
-
-
-class Known:
-    """What is known of a name now."""
-
-    __slots__ = ("content", "info", "name")
-
-    def __init__(self, name: ObjectName, content: Content, info: ObjectInfo) -> None:
-        self.name = name
-        self.content = content
-        self.info = info
 
 
 class _Asked(NamedTuple):
@@ -84,14 +77,15 @@ class Catalog:
 
     def __init__(
         self, store: BlockStore, fills: FillTable, specs: Sequence[OriginSpec], counters: Counters, *, revalidate_after_s: float,
-        now_ns: Callable[[], int] = time.monotonic_ns,
+        now_ns: Callable[[], int] = time.monotonic_ns, grace: Grace | None = None,
     ) -> None:  # fmt: skip
         self._store = store
+        self._grace = grace or Grace(fills.routes.origins, counters)
         self._fills = fills
         self._specs = specs
         self._routes = fills.routes
         self._counters = counters
-        self._valid_ns = int(revalidate_after_s * 1e9)
+        self.revalidate_after(revalidate_after_s)
         self._under_way: dict[tuple[str, bool], _Question] = {}
         self._now_ns = now_ns
         self._being_changed: Counter[str] = Counter()
@@ -101,6 +95,12 @@ class Catalog:
         self._change_count = 0
         self._doubted_until = 0
         self._places: OrderedDict[str, Resolved] = OrderedDict()
+        #: Names of which the origin has denied the version that others may still believe: the next question goes to the origin itself.
+        self._replaced: OrderedDict[str, None] = OrderedDict()
+
+    def revalidate_after(self, seconds: float) -> None:
+        """From which age metadata is checked at the origin, for what is learnt from now on."""
+        self._valid_ns = int(seconds * 1e9)
 
     # --- asking ---
 
@@ -117,6 +117,11 @@ class Catalog:
         if record is None or record[1] <= self._now_ns():
             return None
         return record[0]
+
+    def last_known(self, name: ObjectName) -> Known | None:
+        """What the arena knows of a name, be it current or not."""
+        record = self._record(name)
+        return record[0] if record is not None else None
 
     def _record(self, name: ObjectName) -> tuple[Known, int] | None:
         """The arena's record of a name, current or not, and until when it is."""
@@ -141,23 +146,52 @@ class Catalog:
             return 0
         return fields.valid_until_ns
 
-    async def stat(self, name: ObjectName, *, revalidate: bool = False, forward: bool = True) -> Known:
-        """The name's current metadata; asks its home or the origin where it must, without ``forward`` only the origin."""
+    async def stat(
+        self, name: ObjectName, *, revalidate: bool = False, forward: bool = True, may_be_stale: bool = True
+    ) -> Known:
+        """The name's current metadata; asks its home or the origin where it must, without ``forward`` only the origin.
+
+        ``may_be_stale``: while the origin cannot be reached, what is known will do within its grace (:mod:`cashy.master.grace`), marked as such.
+        """
+        revalidate = revalidate or name.url in self._replaced
         known = None if revalidate else self.cached(name)
         if known is not None:
             return known
         forward = forward and self._has_peers(name, 0)
-        return await self._once(name, forward, lambda: self._ask(name, revalidate, forward))
 
-    async def learn(self, name: ObjectName, index: int, *, forward: bool = True) -> Known:
-        """The same, for somebody who is about to read block ``index``: an unknown object is read rather than asked about."""
+        def ask() -> Awaitable[Known]:
+            return self._once(name, forward, lambda: self._ask(name, revalidate, forward))
+
+        return await (self._grace.answer(lambda: self._stand_in(name), ask) if may_be_stale else ask())
+
+    def _stand_in(self, name: ObjectName) -> StandIn | None:
+        """What could be served in place of the origin's answer; nothing of what was replaced there, or is being changed."""
+        record = self._record(name)
+        is_gone = name.url in self._replaced or self._is_outdated(name.url, self._change_count)
+        if record is None or is_gone:
+            return None
+        fields = self._store.arena.fields(self._store.find(meta_digest(name)))
+        return self._grace.weigh(record[0], fields, self._now_ns(), is_doubted=not record[1])
+
+    async def learn(
+        self, name: ObjectName, index: int, *, forward: bool = True, owner: str = "", is_copy: bool = False
+    ) -> Known:
+        """The same, for somebody who is about to read block ``index``: an unknown object is read rather than asked about. ``is_copy`` as of
+        :meth:`~cashy.master.fills.FillTable.join`.
+        """
         known = self.cached(name)
         if known is not None:
             return known
-        if self._record(name) is not None:
-            return await self.stat(name, forward=forward)
-        forward = forward and self._has_peers(name, index)
-        return await self._once(name, forward, lambda: self._read_first(name, index, forward))
+        if name.url in self._replaced or self._record(name) is not None:
+            return await self.stat(name, forward=forward, may_be_stale=forward)
+        is_elsewhere = forward and self._has_peers(name, index)
+        if not is_elsewhere and self._fills.asks_first:
+            known = await self.stat(name, forward=forward)
+            self._fills.ask_first.found(self._fills.is_on_ssd(block_digest(known.content.content_id, index)))
+            return known
+        return await self._once(
+            name, is_elsewhere, lambda: self._read_first(name, index, is_elsewhere, owner, is_copy)
+        )
 
     def _has_peers(self, name: ObjectName, index: int) -> bool:
         """Whether somebody else would be asked: at its home, what this host's clients ask and what its peers ask is one question."""
@@ -191,6 +225,10 @@ class Catalog:
             del self._under_way[key]
 
     async def _ask(self, name: ObjectName, revalidate: bool, forward: bool) -> Known:
+        async with self._grace.place(self._stand_in(name)):
+            return await self._ask_now(name, revalidate, forward)
+
+    async def _ask_now(self, name: ObjectName, revalidate: bool, forward: bool) -> Known:
         fresh_until_ns: list[int | None] = []
         asked_at = self._asked_now()
 
@@ -200,10 +238,13 @@ class Catalog:
             return Content(place, meta, self._fills.block_bytes)
 
         try:
-            return self._learnt(name, await self._first_that_has(name, head), fresh_until_ns[-1:], asked_at)
+            content = await self._first_that_has(name, head)
         except FileNotFoundError:
             self._store.invalidate(meta_digest(name))
             raise
+        if revalidate:  # the origin's own word, also if it has the version again that it denied
+            self._replaced.pop(name.url, None)
+        return self._learnt(name, content, fresh_until_ns[-1:], asked_at)
 
     async def _head(
         self, place: Resolved, url: str, *, revalidate: bool, forward: bool
@@ -212,6 +253,7 @@ class Catalog:
         target = Target(place, source_key(place), 0, None, url)
         for peer in self._routes.peers_for(target) if forward else ():
             self._counters.add("peer_heads")
+            note_metadata("asks", peer.name)
             asked_at_ns = self._now_ns()
             try:
                 answer = await peer.head(
@@ -224,21 +266,35 @@ class Catalog:
                 )
             except CashyError as error:
                 self._counters.add("peer_heads_failed")
+                note_metadata("refused", peer.name, error.message)
                 if isinstance(error, FileNotFoundError | PermissionError):
                     break  # only the origin's own word counts
             else:
+                note_metadata("answers", peer.name)
                 return answer.meta, asked_at_ns + int(answer.fresh_for_s * 1e9)
         self._counters.add("origin_heads")
-        return await self._routes.origins[place.origin].head(place.bucket, place.key), None
+        note_metadata("asks", place.origin)
+        meta = await self._grace.head(place)
+        note_metadata("answers", place.origin)
+        return meta, None
 
-    async def _read_first(self, name: ObjectName, index: int, forward: bool) -> Known:
+    async def _read_first(
+        self, name: ObjectName, index: int, forward: bool, owner: str, is_copy: bool
+    ) -> Known:
         fresh_until_ns: list[int | None] = []
         asked_at = self._asked_now()
 
         async def read(place: Resolved) -> Content:
             waiter = _FirstRead()
-            fill = self._fills.first(place, index, name.url, waiter.learnt, waiter, forward=forward)
-            content = await waiter.content
+            fill = self._fills.first(
+                place, index, name.url, waiter.learnt, waiter, forward=forward, owner=owner, is_copy=is_copy
+            )
+            try:
+                content = await waiter.content
+            except CashyError as error:
+                if fill.route.tier == Tier.TIER_ORIGIN:
+                    self._grace.note(place, error)
+                raise
             fresh_until_ns.append(fill.route.fresh_until_ns)
             return content
 
@@ -372,11 +428,19 @@ class Catalog:
         return self._changes.get(url, self._doubted_until) > asked_at
 
     def forget(self, name: ObjectName, content: Content) -> None:
-        """The origin has another version by now: the next who asks will be told."""
+        """The origin has another version by now: the next who asks will be told, by the origin, since other hosts may still believe this one."""
         digest = meta_digest(name)
         slot = self._store.find(digest)
-        if slot >= 0 and self._is_of(slot, content):
+        if slot >= 0 and not self._is_of(slot, content):
+            return  # another one is known already
+        if slot >= 0:
             self._store.invalidate(digest)
+        self._replaced[name.url] = None
+        self._replaced.move_to_end(name.url)
+        while len(self._replaced) > CHANGES_REMEMBERED_MAX:
+            self._replaced.popitem(last=False)
+        for forward in (False, True):
+            self._under_way.pop((name.url, forward), None)  # its answer may be of before
 
     def _is_of(self, slot: int, content: Content) -> bool:
         """Whether the record in a slot is of this version."""

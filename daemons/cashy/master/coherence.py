@@ -3,6 +3,9 @@
 
 Whatever a reader goes by lies in the arena, so that clients and workers see it without asking: until when this host is coherent, and from when on
 what was validated counts. Changes told are taken in first, then the second word moves, then the first.
+
+The hosts may change meanwhile (:meth:`Coherence.hosts_changed`). By which lists is counted is decided in :mod:`cashy.core.membership`; every lease
+and every noted change carries the word that it needs.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
-from cashy.core.coherence import Change, Grant, Leases, Promises, Round
+from cashy.core.coherence import Change, Grant, Leases, Promises, Round, Word
 from cashy.core.names import parse_name
 from cashy.errors import CashyError, InvalidName, SlowDown
 from cashy.limits import (
@@ -33,7 +36,6 @@ from cashy.limits import (
 from cashy.master.catalog import Catalog
 from cashy.master.cluster import Cluster
 from cashy.master.counters import Counters
-from cashy.peer.client import Peer
 from cashy.peer.service import Noted
 from shmipc.arena import ArenaOwner
 
@@ -72,7 +74,7 @@ class Coherence:
         now_ns: Callable[[], int] = time.monotonic_ns,
         random_bits: Callable[[int], int] = secrets.randbits,
     ) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self._catalog = catalog
         self._arena = arena
         self._counters = counters
@@ -80,30 +82,76 @@ class Coherence:
         self._now_ns = now_ns
         self.incarnation = random_bits(63) | 1
         started_ns = now_ns()
-        others = list(cluster.peers)
-        self._leases = Leases(others, started_ns)
+        self._leases = Leases((), started_ns, cluster.own_name)
         self._promises = Promises(
-            others,
             incarnation=self.incarnation,
             started_ns=started_ns,
             lease_ns=int(lease_s * _NS),
             remembered_max=CHANGES_REMEMBERED_MAX,
         )
-        self._keepers: list[asyncio.Task[None]] = []
+        #: Called when the hosts are counted by other lists than before, or this one has begun or ceased to act.
+        self.when_settled: Callable[[], None] = _nothing
+        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._settling: asyncio.Task[None] | None = None
+        self._is_started = False
         arena.set_doubted_before(started_ns)
         arena.set_coherent_until(0)
+        self._count_anew()
         self._publish()
 
     def start(self) -> None:
         """Begins to ask for leases."""
+        self._is_started = True
+        self.hosts_changed()
+
+    def hosts_changed(self) -> None:
+        """There is another list of hosts: leases are asked of all hosts of all lists that are counted by."""
+        self._count_anew()
+        if self._is_started:
+            self._keep_leases()
+            self._look_until_settled()
+        self._publish()
+
+    def _look_until_settled(self) -> None:
+        if self._settling is None:
+            self._settling = asyncio.get_running_loop().create_task(self._settle_in_time())
+
+    async def _settle_in_time(self) -> None:
+        """Looks again, until this host counts by one list and acts: time passes also where nobody is left to say anything."""
+        while not self.cluster.counting.is_settled:
+            await asyncio.sleep(self._lease_s / LEASE_RENEWALS)
+            self._consider(self.cluster.counting.acts)
+            self._publish()
+        self._settling = None
+
+    def _count_anew(self) -> None:
+        counting = self.cluster.counting
+        self._leases.count_by(counting.others(), counting.electorates())
+
+    def _keep_leases(self) -> None:
+        wanted = set(self.cluster.counting.others())
+        for name in [name for name in self._keepers if name not in wanted]:
+            self._keepers.pop(name).cancel()
         loop = asyncio.get_running_loop()
-        self._keepers = [loop.create_task(self._keep_lease(peer)) for peer in self._cluster.peers.values()]
+        for name in sorted(wanted - set(self._keepers)):
+            self._keepers[name] = loop.create_task(self._keep_lease(name))
+
+    async def leave(self) -> None:
+        """Asks no more, and believes nothing from now on, nor do this host's clients. Only then may the others be told that it leaves."""
+        await self.close()
+        self._arena.set_coherent_until(0)
+
+    def peer_leaves(self, peer: str) -> None:
+        """Another host has done so."""
+        self._promises.given_back(peer)
 
     async def close(self) -> None:
         """Asks no more; clients of this host are on their own once its leases end."""
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        self._is_started = False
+        tasks = [*self._keepers.values(), *([self._settling] if self._settling is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def levels(self) -> dict[str, int]:
         """``coherent`` (0 or 1), and for how many milliseconds more."""
@@ -112,17 +160,18 @@ class Coherence:
 
     # --- leases ---
 
-    async def _keep_lease(self, peer: Peer) -> None:
+    async def _keep_lease(self, name: str) -> None:
         while True:
-            pause_s = await self._renew(peer)
+            pause_s = await self._renew(name)
             await asyncio.sleep(pause_s)
 
-    async def _renew(self, peer: Peer) -> float:
+    async def _renew(self, name: str) -> float:
         """Asks once; gives the seconds until the next question."""
         asked_ns = self._now_ns()
+        peer = self.cluster.peers[name]  # its address may have changed since the last time
         try:
             grant = await peer.lease(
-                *self._leases.question(peer.name), min(LEASE_ANSWER_S, self._lease_s / LEASE_RENEWALS)
+                *self._leases.question(name), min(LEASE_ANSWER_S, self._lease_s / LEASE_RENEWALS)
             )
         except CashyError:
             self._counters.add("leases_missed")
@@ -130,9 +179,43 @@ class Coherence:
         self._take_in(grant.changes)
         if not grant.is_complete:
             self._counters.add("leases_begun")
-        self._leases.granted(peer.name, grant, asked_ns, self._now_ns())
+        self._leases.granted(name, grant, asked_ns, self._now_ns())
+        self._heard(name, grant.word)
         self._publish()
         return self._lease_s / LEASE_RENEWALS if grant.duration_ns else 0.0
+
+    def _heard(self, name: str, word: Word) -> None:
+        """Takes in by which lists another host counts: this one may have to count anew, may settle, begin to act, or cease to."""
+        counting = self.cluster.counting
+        acted = counting.acts
+        counting.heard(name, word)
+        if acted and not counting.acts:
+            self._counters.add("membership_left_behind")
+            _log.warning("other_hosts_went_on_without_this_one", by=name, version=counting.newest.version)
+            self._look_until_settled()
+        self._consider(acted)
+
+    def _consider(self, acted: bool) -> None:
+        counting, now_ns = self.cluster.counting, self._now_ns()
+        if counting.may_begin():
+            self._leases.doubt_before(now_ns)
+            counting.begin()
+            self._settled()
+        elif counting.settles_in_ns(now_ns, int(self._lease_s * _NS)) == 0:
+            terms = self._leases.terms(now_ns)
+            self._leases.doubt_before(now_ns if terms is None else terms.doubted_before_ns)
+            counting.settle()
+            self._settled()
+        elif acted != counting.acts:
+            self.when_settled()
+            self._count_anew()
+
+    def _settled(self) -> None:
+        self._counters.add("membership_settled")
+        _log.info("hosts_agree_on_list", version=self.cluster.counting.newest.version)
+        self.when_settled()
+        self._count_anew()
+        self._keep_leases()
 
     def _take_in(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -148,7 +231,7 @@ class Coherence:
     def _publish(self) -> None:
         now_ns = self._now_ns()
         was_until_ns = self._arena.coherent_until
-        terms = self._leases.terms(now_ns)
+        terms = self._leases.terms(now_ns) if self.cluster.counting.acts else None
         if terms is None:
             if was_until_ns > now_ns:
                 self._arena.set_coherent_until(0)
@@ -162,7 +245,8 @@ class Coherence:
 
     def lease(self, peer: str, incarnation: int, number: int) -> Grant:
         """As :meth:`cashy.peer.service.PeerService.lease`."""
-        return self._promises.grant(peer, incarnation, number, self._now_ns(), LEASE_NAMES_BYTES)
+        grant = self._promises.grant(peer, incarnation, number, self._now_ns(), LEASE_NAMES_BYTES)
+        return grant._replace(word=self.cluster.counting.word())
 
     # --- changes ---
 
@@ -174,14 +258,20 @@ class Coherence:
     def _note(self, changes: Sequence[Change]) -> Noted:
         now_ns = self._now_ns()
         promises = self._promises.note(changes, now_ns)
-        return Noted(self._promises.counts_in_ns(now_ns), promises)
+        return Noted(self._promises.counts_in_ns(now_ns), promises, self.cluster.counting.word())
 
     async def begin(self, names: Sequence[str]) -> None:
         """Makes known that objects are about to be changed through this host. Raises ``SlowDown``: too few hosts know, so nothing may be changed."""
         if not await self._make_known(names, is_over=False):
             self._counters.add("changes_refused")
+            own, acts = self.cluster.own_name, self.cluster.counting.acts
+            why = (
+                "reaches too few hosts of its cluster"
+                if acts
+                else "is not (yet, or any more) sure of its cluster's list of hosts"
+            )
             raise SlowDown(
-                f"host {self._cluster.own_name!r} reaches too few hosts of its cluster to change objects through it: try again, or another host"
+                f"host {own!r} {why}, so no objects can be changed through it: try again, or another host"
             )
 
     async def end(self, names: Sequence[str]) -> None:
@@ -193,7 +283,7 @@ class Coherence:
         give_up_ns = self._now_ns() + int(CHANGE_END_S * _NS)
         for _ in range(2):
             while not await self._make_known(names, is_over=True):
-                if self._now_ns() > give_up_ns:
+                if self._now_ns() > give_up_ns or not self.cluster.counting.acts:
                     self._counters.add("changes_unconfirmed")
                     raise SlowDown(
                         f"objects may have been changed, but for {CHANGE_END_S:g} s too few hosts of the cluster could be told: try again"
@@ -201,48 +291,72 @@ class Coherence:
 
     async def _make_known(self, names: Sequence[str], *, is_over: bool) -> bool:
         rounds = (
-            self._round([Change(name, is_over, self._cluster.own_name) for name in batch])
+            self._round([Change(name, is_over, self.cluster.own_name) for name in batch])
             for batch in _batches(names)
         )
         return all(await asyncio.gather(*rounds))
 
     async def _round(self, changes: Sequence[Change]) -> bool:
-        """Tells all hosts; True once whoever does not know believes nothing any more, False if that could not be reached in time."""
+        """Tells all hosts; True once whoever does not know believes nothing any more, False if that could not be reached in time.
+
+        By the lists, and their hosts, as they are when it ends.
+        """
+        cluster = self.cluster
         own = self._note(changes)
         began_ns = self._now_ns()
         deadline_ns = began_ns + int(self._lease_s * CHANGE_ROUND_LEASES * _NS)
-        known = Round([self._cluster.own_name, *self._cluster.peers])
-        known.noted(self._cluster.own_name, own.counts_in_ns, own.promises, began_ns)
-        telling = {
-            asyncio.create_task(self._tell(peer, changes, known)) for peer in self._cluster.peers.values()
-        }
+        known = Round([])
+        known.noted(cluster.own_name, own.counts_in_ns, own.promises, began_ns)
+        telling: dict[str, asyncio.Task[None]] = {}
         try:
             while True:
+                others = cluster.counting.others()
+                known.count_by([cluster.own_name, *others], cluster.counting.electorates())
+                for name in others:
+                    if name not in telling:
+                        telling[name] = asyncio.create_task(self._tell(name, changes, known))
                 now_ns = self._now_ns()
                 over_at_ns = known.over_at()
-                if over_at_ns is not None and over_at_ns <= now_ns:
+                if over_at_ns is not None and over_at_ns <= now_ns and cluster.counting.acts:
                     break
-                if now_ns >= deadline_ns:
+                if now_ns >= deadline_ns or not cluster.counting.acts:
                     return False
-                wake_ns = deadline_ns if over_at_ns is None else min(over_at_ns, deadline_ns)
+                wake_ns = min(deadline_ns, now_ns + int(self._lease_s / LEASE_RENEWALS * _NS))
+                wake_ns = wake_ns if over_at_ns is None else min(max(over_at_ns, now_ns), wake_ns)
                 # A timer may be early by its own resolution.
-                _, telling = await asyncio.wait(
-                    telling, timeout=(wake_ns - now_ns) / _NS + 0.001, return_when=asyncio.FIRST_COMPLETED
-                )
+                under_way = [task for task in telling.values() if not task.done()]
+                await _first_of(under_way, (wake_ns - now_ns) / _NS + 0.001)
         finally:
-            for one in telling:
+            for one in telling.values():
                 one.cancel()
         self._counters.add("change_rounds")
         if known.silent:
             self._counters.add("change_rounds_without_all")
         return True
 
-    async def _tell(self, peer: Peer, changes: Sequence[Change], known: Round) -> None:
+    async def _tell(self, name: str, changes: Sequence[Change], known: Round) -> None:
         while True:
+            peer = self.cluster.peers.get(name)
             try:
+                if peer is None:
+                    return  # it has left, and its word is not needed any more
                 noted = await peer.changed(changes, PEER_CHANGED_TIMEOUT_S)
             except CashyError:
                 await asyncio.sleep(CHANGE_RETRY_S)
             else:
-                known.noted(peer.name, noted.counts_in_ns, noted.promises, self._now_ns())
+                known.noted(name, noted.counts_in_ns, noted.promises, self._now_ns())
+                self._heard(name, noted.word)
+                self._publish()
                 return
+
+
+async def _first_of(tasks: Sequence[asyncio.Task[None]], timeout_s: float) -> None:
+    """Returns when one of them is done, or so much later."""
+    if tasks:
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    else:
+        await asyncio.sleep(timeout_s)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

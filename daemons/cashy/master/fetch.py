@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -10,11 +11,13 @@ from typing import Protocol
 from aviary.cashy.v1.control_pb2 import Fetch, ObjectInfo, Tier
 from cashy.core.names import block_digest, parse_name
 from cashy.core.planner import ReadPlan
-from cashy.errors import ArenaFull, CashyError, SlowDown, TooLarge, VersionChanged
+from cashy.errors import ArenaFull, CashyError, DeadlineExceeded, SlowDown, TooLarge, VersionChanged
 from cashy.limits import ARENA_WAIT_S, FETCH_BLOCKS_MAX, OVERFULL_RETRY_S
-from cashy.master.catalog import Catalog, Known
+from cashy.master.catalog import Catalog
 from cashy.master.fills import Fill, FillTable
+from cashy.master.known import Known
 from cashy.master.store import BlockStore
+from cashy.master.tracing import current_trace
 
 __all__ = ["FetchAnswers", "FetchJob"]
 
@@ -41,6 +44,9 @@ class FetchAnswers(Protocol):
     ) -> None:
         """A block has a slot, and is held there."""
 
+    def send_file(self, request_id: int, block: int, length: int, tier: Tier, descriptor: int) -> None:
+        """A block is in a file of the SSD, from its first byte on; the descriptor is the receiver's."""
+
     def send_progress(self, request_id: int, block: int, watermark: int, *, complete: bool) -> None:
         """An announced filling block has grown."""
 
@@ -50,7 +56,7 @@ class FetchJob:
 
     def __init__(
         self, request_id: int, request: Fetch, answers: FetchAnswers, store: BlockStore, fills: FillTable, catalog: Catalog,
-        *, window: int, hold_bytes_max: int,
+        *, window: int, hold_bytes_max: int, owner: str = "",
     ) -> None:  # fmt: skip
         self._id = request_id
         self._request = request
@@ -60,6 +66,10 @@ class FetchJob:
         self._catalog = catalog
         self._window = window
         self._hold_bytes_max = hold_bytes_max
+        self._owner = owner
+        wait_s = request.deadline_ms / 1000 if request.deadline_ms else math.inf
+        #: When nobody wants it any more (CLOCK_MONOTONIC, seconds).
+        self.wanted_until = time.monotonic() + wait_s
         self._held: list[int] = []
         self._waiting: dict[int, Fill] = {}
         self._streamed: set[int] = set()
@@ -69,18 +79,36 @@ class FetchJob:
         self._give_up_at = 0.0
         self._known: Known | None = None
         self._plan: ReadPlan | None = None
+        self._trace = current_trace()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_released = False
 
     async def run(self, on_known: Callable[[Known], object]) -> None:
         """Fetches and announces everything; returns when all is announced. Raises a :class:`~cashy.errors.CashyError`.
 
         ``on_known`` is told the object as soon as it is known.
         """
+        if self.wanted_until == math.inf:
+            await self._run(on_known)
+            return
+        try:
+            async with asyncio.timeout(self.wanted_until - time.monotonic()):
+                await self._run(on_known)
+        except TimeoutError as error:
+            if isinstance(error, CashyError):
+                raise
+            raise DeadlineExceeded(
+                f"{self._request.name} was not there within {self._request.deadline_ms / 1000:g} s: the origin or another host is slow; "
+                "`cashy top` shows which, or allow more time"
+            ) from None
+
+    async def _run(self, on_known: Callable[[Known], object]) -> None:
         request = self._request
         if not 1 <= request.block_count <= FETCH_BLOCKS_MAX:
             raise TooLarge(
                 f"a fetch has 1 to {FETCH_BLOCKS_MAX:,} blocks, not {request.block_count:,}: read in smaller pieces"
             )
-        known = await self._catalog.learn(parse_name(request.name), request.first_block)
+        known = await self._catalog.learn(parse_name(request.name), request.first_block, owner=self._owner)
         if request.content_id and request.content_id != known.content.content_id:
             raise VersionChanged(
                 f"{request.name} was replaced (now {known.info.version}): open it again to read the new version"
@@ -109,7 +137,7 @@ class FetchJob:
         blocks, self._again = [*self._again, *plan.next_blocks()], []
         for count, block in enumerate(blocks, 1):
             self._want(block)
-            if not count % _ANNOUNCED_PER_TURN:
+            if not count % _ANNOUNCED_PER_TURN or self._store.turn_is_over():
                 await asyncio.sleep(0)
         if self._error is not None:
             raise self._error
@@ -122,15 +150,23 @@ class FetchJob:
     def _want(self, block: int) -> None:
         assert self._known is not None
         slot = self._store.find(block_digest(self._known.content.content_id, block))
-        if slot >= 0:
-            self._store.touch(slot)
+        if slot >= 0:  # it counts as used when the client marks it: what was only read ahead was not
             self._announce(block, slot, Tier.TIER_LOCAL_MEMORY, filling=False)
             self._done(block)
+            if self._trace is not None:
+                self._trace.note(time.monotonic_ns(), block, "memory")
             return
         try:
-            self._waiting[block] = self._fills.join(
-                self._known.content, block, self, url=self._known.name.url
+            fill = self._fills.join(
+                self._known.content,
+                block,
+                self,
+                url=self._known.name.url,
+                owner=self._owner,
+                wanted_until=self.wanted_until,
             )
+            self._waiting[block] = fill
+            fill.route.follow(self._trace)
         except SlowDown as error:
             self._fail(error)
 
@@ -200,6 +236,7 @@ class FetchJob:
 
     def release(self) -> None:
         """Gives up what is under way and lets go of what is held."""
+        self._is_released = True
         for fill in list(self._waiting.values()):
             self._fills.leave(fill, self)
         self._waiting.clear()

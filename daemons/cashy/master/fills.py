@@ -1,6 +1,7 @@
 """Fills: block reads under way, each straight from its source into its slot, shared by all who wait for the block.
 
-One fill per block however many ask (singleflight); from whom it is read is its route's affair (:mod:`cashy.master.routes`). A slot that is being
+One fill per block however many ask (singleflight); what is on this host's SSD is read from there (:mod:`cashy.master.disk_reads`), and from whom
+anything else is read is its route's affair (:mod:`cashy.master.routes`). A slot that is being
 received into stays attached to its fill until the source says that it will never write there again, whatever becomes of the fill: an aborted
 fill's slot is not reused under a late write.
 
@@ -11,6 +12,7 @@ the answer. So a cold object costs one round trip.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -18,11 +20,23 @@ from typing import Protocol
 import crc32c
 
 from aviary.cashy.v1.control_pb2 import Tier
+from cashy.core.ask_first import AskFirst
 from cashy.core.names import Resolved, block_digest, content_id
 from cashy.core.peer_frames import full_frame_end
-from cashy.errors import CashyError, InternalError, OriginInvalid, OriginTimeout, SlowDown, VersionChanged
+from cashy.core.trace import LOCAL_SSD
+from cashy.disk.tier import DiskTier
+from cashy.errors import (
+    ArenaFull,
+    CashyError,
+    InternalError,
+    OriginInvalid,
+    OriginTimeout,
+    SlowDown,
+    VersionChanged,
+)
 from cashy.limits import FILL_SILENCE_S_MAX, PROGRESS_STEP_BYTES
 from cashy.master.counters import Counters
+from cashy.master.disk_reads import SsdRead
 from cashy.master.routes import Route, Routes, Target
 from cashy.master.store import BlockStore
 from cashy.origin.base import ObjectMeta
@@ -30,6 +44,9 @@ from cashy.peer.replies import ChecksumMemory
 
 __all__ = ["Content", "Fill", "FillTable", "FillWaiter", "content_of", "source_key"]
 
+
+#: How what was brought is counted, by where it was.
+_SOURCES = {Tier.TIER_PEER: "peer", Tier.TIER_LOCAL_SSD: "ssd"}
 
 _KEEP_GIL = 0  # crc32c's gil_release_mode "never"
 
@@ -86,12 +103,13 @@ class Fill:
     """One block on its way. Also the :class:`~cashy.origin.base.BlockSink` of its read."""
 
     __slots__ = (
-        "_announced", "_buffer", "_crc", "_sums", "_table", "content", "digest", "expected", "heard_at", "index", "is_demand", "is_done", "learnt",
-        "length", "place", "route", "slot", "waiters", "watermark",
+        "_announced", "_buffer", "_crc", "_ssd_read", "_sums", "_table", "content", "digest", "expected", "heard_at", "index", "is_demand",
+        "is_done", "learnt", "length", "place", "route", "slot", "waiters", "watermark",
     )  # fmt: skip
 
     def __init__(
-        self, table: FillTable, place: Resolved, index: int, expected: Content | None, *, url: str, is_demand: bool, forward: bool
+        self, table: FillTable, place: Resolved, index: int, expected: Content | None, *, url: str, is_demand: bool, forward: bool,
+        owner: str = "", is_copy: bool = False,
     ) -> None:  # fmt: skip
         self._table = table
         self.place = place
@@ -109,11 +127,65 @@ class Fill:
         self.heard_at = time.monotonic()
         version, size_bytes = (expected.meta.version, expected.size_bytes) if expected else (None, None)
         target = Target(place, source_key(place), index, version, url, size_bytes)
-        self.route = Route(table.routes, target, self, self.done, is_demand=is_demand, forward=forward)
+        self.route = Route(
+            table.routes, target, self, self.done, is_demand=is_demand, forward=forward, owner=owner, is_copy=is_copy
+        )  # fmt: skip
         self._buffer: memoryview | None = None
         self._crc = 0
         self._sums: dict[int, int] | None = None
         self._announced = 0
+        self._ssd_read: SsdRead | None = None
+
+    # --- from where ---
+
+    def launch(self) -> None:
+        """Begins: at this host's SSD if it has the block, else with the route. Nothing is told before this returns."""
+        if not self._is_begun_at_ssd():
+            self.route.launch()
+
+    def _is_begun_at_ssd(self) -> bool:
+        table, content = self._table, self.expected
+        block = table.disk.find(self.digest) if content is not None and table.disk is not None else None
+        if (
+            block is None
+            or content is None
+            or table.disk is None
+            or block.length != content.block_length(self.index)
+        ):
+            return False
+        try:
+            self._ssd_read = SsdRead(
+                table.store, table.disk, block, self._ssd_done, is_one_of_many=content.block_count > 1
+            )
+        except ArenaFull as error:
+            asyncio.get_running_loop().call_soon(self._refused, error)
+        self.route.note("asked", LOCAL_SSD)
+        return True
+
+    def _refused(self, error: CashyError) -> None:
+        if not self.is_done:
+            self.done(error)
+
+    def _ssd_done(self, error: CashyError | None, slot: int, crc: int) -> None:
+        assert self.expected is not None
+        self._ssd_read = None
+        if error is not None:
+            self.route.note("failed", LOCAL_SSD, error)
+            self._table.counters.add("ssd_reads_failed")
+            self.route.launch()
+            return
+        self.slot, self._crc = slot, crc
+        self.length = self.watermark = self.expected.block_length(self.index)
+        self.route.tier = Tier.TIER_LOCAL_SSD
+        self.route.note("arrived")
+        self.done(None)
+
+    def cancel(self) -> None:
+        """Gives up whatever is under way."""
+        self.is_done = True
+        if self._ssd_read is not None:
+            self._ssd_read.cancel()
+        self.route.cancel()
 
     # --- BlockSink ---
 
@@ -151,7 +223,7 @@ class Fill:
             self.learnt(content)
         if not content.block_length(self.index):
             return
-        if self.digest in self._table.fills or self._table.store.find(self.digest) >= 0:
+        if self._table.is_here(self.digest):
             raise _AlreadyHereError("the block is here, or on its way, under another name")
         self._table.fills[self.digest] = self
 
@@ -208,35 +280,61 @@ class Fill:
 
 
 class _AlreadyHereError(CashyError):
-    """Ends a first read whose block turned out to be cached: no failure."""
+    """Ends a first read whose block turned out to be cached, in memory or on the SSD: no failure."""
 
 
 class FillTable:
     """All fills of the master. ``checksums``: where those of blocks from the origin are noted for other hosts' reads, if there are such hosts."""
 
     def __init__(
-        self, store: BlockStore, routes: Routes, counters: Counters, checksums: ChecksumMemory | None = None
-    ) -> None:
+        self, store: BlockStore, routes: Routes, counters: Counters, checksums: ChecksumMemory | None = None, disk: DiskTier | None = None
+    ) -> None:  # fmt: skip
         self.store = store
+        self.disk = disk
+        self.ask_first = AskFirst()
         self.checksums = checksums
         self.routes = routes
         self.block_bytes = routes.block_bytes
         self.fills: dict[bytes, Fill] = {}
-        self._counters = counters
+        self.counters = counters
         self._live: set[Fill] = set()
 
+    def is_here(self, digest: bytes) -> bool:
+        """Whether a block is in memory, on its way there, or on this host's SSD."""
+        if digest in self.fills or self.store.find(digest) >= 0:
+            return True
+        is_on_ssd = self.is_on_ssd(digest)
+        if is_on_ssd:
+            self.ask_first.found(True)
+        return is_on_ssd
+
+    def is_on_ssd(self, digest: bytes) -> bool:
+        """Whether this host's SSD has a block."""
+        return self.disk is not None and self.disk.find(digest) is not None
+
+    @property
+    def asks_first(self) -> bool:
+        """Whether an unknown object is to be asked about before it is read."""
+        return self.disk is not None and self.ask_first.is_worth_it and self.disk.block_count > 0
+
     def join(
-        self, content: Content, index: int, waiter: FillWaiter, *, url: str = "", asker: str = ""
-    ) -> Fill:
+        self, content: Content, index: int, waiter: FillWaiter, *, url: str = "", asker: str = "", owner: str = "", wanted_until: float = math.inf,
+        is_copy: bool = False,
+    ) -> Fill:  # fmt: skip
         """Waits for a block that is not READY: joins its fill, or starts one. Raises ``SlowDown``.
 
+        ``owner``: the user, who takes turns with others for a place. ``wanted_until``: it is not started afterwards (CLOCK_MONOTONIC, seconds).
+
         ``asker`` is the peer on whose behalf: then the block is read from the origin and from no third host, and a fill that waits for this very peer
-        is not joined, since each would wait for the other.
+        is not joined, since each would wait for the other. ``is_copy``: this host is asked because it holds copies of hot blocks, and gets them from
+        their home.
         """
         under_way = self.fills.get(block_digest(content.content_id, index))
-        if asker and under_way is not None and under_way.route.peer == asker:
+        if asker and under_way is not None and under_way.route.is_asking(asker):
             raise SlowDown(f"block {index} of {source_key(content.place)} is being asked of {asker} itself")
-        fill = self._join(content, index, url, is_demand=True, forward=not asker)
+        fill = self._join(
+            content, index, url, is_demand=True, forward=not asker, owner=owner, wanted_until=wanted_until, is_copy=is_copy
+        )  # fmt: skip
         fill.waiters.append(waiter)
         if fill.slot >= 0:
             asyncio.get_running_loop().call_soon(_announce, fill, waiter)
@@ -246,26 +344,40 @@ class FillTable:
         """Starts loading a block nobody waits for; None where the queue has no room for wishes."""
         if not self.routes.takes_wishes:
             return None
-        return self._join(content, index, "", is_demand=False, forward=True)
+        return self._join(content, index, "", is_demand=False, forward=True, owner="", wanted_until=math.inf)
 
-    def _join(self, content: Content, index: int, url: str, *, is_demand: bool, forward: bool) -> Fill:
+    def is_at_origin(self, content: Content, index: int) -> bool:
+        """Whether a block is on its way from the origin, or waits for a place there."""
+        fill = self.fills.get(block_digest(content.content_id, index))
+        return fill is not None and fill.route.is_at_origin
+
+    def _join(
+        self, content: Content, index: int, url: str, *, is_demand: bool, forward: bool, owner: str, wanted_until: float, is_copy: bool = False
+    ) -> Fill:  # fmt: skip
         fill = self.fills.get(block_digest(content.content_id, index))
         if fill is not None:
             if is_demand:
-                self._counters.add("fills_joined")
+                self.counters.add("fills_joined")
+                fill.route.also_for(owner, wanted_until)
             return fill
-        self.routes.check_room()
-        fill = Fill(self, content.place, index, content, url=url, is_demand=is_demand, forward=forward)
+        self.routes.check_room(owner)
+        fill = Fill(
+            self, content.place, index, content, url=url, is_demand=is_demand, forward=forward, owner=owner, is_copy=is_copy
+        )  # fmt: skip
+        fill.route.wanted_until = wanted_until
         self.fills[fill.digest] = fill
         self._begin(fill)
         return fill
 
     def first(
-        self, place: Resolved, index: int, url: str, learnt: Callable[[Content], None], waiter: FillWaiter, *, forward: bool
+        self, place: Resolved, index: int, url: str, learnt: Callable[[Content], None], waiter: FillWaiter, *, forward: bool, owner: str = "",
+        is_copy: bool = False,
     ) -> Fill:  # fmt: skip
         """Reads block ``index`` of whatever version there is; ``learnt`` is called with the content before any byte."""
-        self.routes.check_room()
-        fill = Fill(self, place, index, None, url=url, is_demand=True, forward=forward)
+        self.routes.check_room(owner)
+        fill = Fill(
+            self, place, index, None, url=url, is_demand=True, forward=forward, owner=owner, is_copy=is_copy
+        )
         fill.learnt = learnt
         fill.waiters.append(waiter)
         self._begin(fill)
@@ -273,8 +385,8 @@ class FillTable:
 
     def _begin(self, fill: Fill) -> None:
         self._live.add(fill)
-        self._counters.add("fills_started")
-        fill.route.launch()
+        self.counters.add("fills_started")
+        fill.launch()
 
     def ended(self, fill: Fill, error: CashyError | None, crc: int) -> None:
         """Publishes or aborts, and tells who waited."""
@@ -287,7 +399,7 @@ class FillTable:
         elif fill.slot >= 0:
             self.store.abort(fill.slot)
         if error is not None and not isinstance(error, _AlreadyHereError):
-            self._counters.add("fills_failed")
+            self.counters.add("fills_failed")
         for waiter in waiters:
             if error is None or isinstance(error, _AlreadyHereError):
                 waiter.finished(fill)
@@ -295,20 +407,19 @@ class FillTable:
                 waiter.failed(fill, error)
 
     def _count(self, fill: Fill) -> None:
-        source = "peer" if fill.route.tier == Tier.TIER_PEER else "origin"
-        self._counters.add("blocks_filled")
-        self._counters.add("bytes_filled", fill.length)
-        self._counters.add(f"blocks_from_{source}")
-        self._counters.add(f"bytes_from_{source}", fill.length)
+        source = _SOURCES.get(fill.route.tier, "origin")
+        self.counters.add("blocks_filled")
+        self.counters.add("bytes_filled", fill.length)
+        self.counters.add(f"blocks_from_{source}")
+        self.counters.add(f"bytes_from_{source}", fill.length)
 
     def expire(self, now: float) -> None:
         """Gives up reads that have been silent beyond every source's own limits: a bug there must not leave anybody waiting for ever."""
         for fill in [
             fill for fill in self._live if fill.route.started and now - fill.last_sign > FILL_SILENCE_S_MAX
         ]:
-            self._counters.add("fills_expired")
-            fill.is_done = True
-            fill.route.cancel()
+            self.counters.add("fills_expired")
+            fill.cancel()
             error = OriginTimeout(
                 f"origin {fill.place.origin!r} has been silent for {FILL_SILENCE_S_MAX:.0f} s"
             )
@@ -329,10 +440,9 @@ class FillTable:
             self._cancel(fill)
 
     def _cancel(self, fill: Fill) -> None:
-        fill.is_done = True
         self._forget(fill)
-        self._counters.add("fills_cancelled")
-        fill.route.cancel()
+        self.counters.add("fills_cancelled")
+        fill.cancel()
         if fill.slot >= 0:
             self.store.abort(fill.slot)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import os
 import time
 from collections import deque
@@ -11,28 +12,46 @@ from typing import Any
 
 import structlog
 
-from aviary.cashy.v1.control_pb2 import ClusterReport, Fetch, HostStatus, LocateReport, StatusReport, Tier
+from aviary.cashy.v1.control_pb2 import ClusterReport, Fetch, HostStatus, LocateReport, StatusReport
 from cashy.core.names import ObjectName, OriginSpec, block_digest, parse_name
+from cashy.core.pace import Pace
 from cashy.core.planner import ReadAhead
-from cashy.errors import CashyError, ConfigError, TooLarge
+from cashy.core.trace import TraceMemory
+from cashy.disk.tier import DiskOptions, DiskTier
+from cashy.errors import CannotStart, CashyError, ConfigError, TooLarge
 from cashy.limits import (
     FETCH_WINDOW_BLOCKS_MAX,
     HARVEST_MARKS_MAX,
-    LOCATE_BLOCKS_MAX,
     MAINTENANCE_INTERVAL_S,
+    MAPPED_SHARE,
+    PEER_READS_END_S,
     PREFETCH_CONCURRENCY,
     PREFETCH_NAMES_MAX,
     STALL_CHECK_S,
 )
-from cashy.master.catalog import Catalog, Known
+from cashy.master.catalog import Catalog
 from cashy.master.cluster import Cluster
+from cashy.master.cluster_tls import watched_tls
 from cashy.master.coherence import Coherence
 from cashy.master.counters import Counters
+from cashy.master.demoter import Demoter
+from cashy.master.evicting import Evictor
 from cashy.master.fetch import FetchAnswers, FetchJob
-from cashy.master.fills import Fill, FillTable, source_key
+from cashy.master.fills import FillTable
+from cashy.master.grace import Grace
+from cashy.master.holders import Holders
+from cashy.master.known import Known
+from cashy.master.listings import Listings
+from cashy.master.locating import locate
+from cashy.master.mapped_fetch import LoadedBlock, MappedFetchJob
+from cashy.master.membership import Membership
+from cashy.master.operating import Operating
+from cashy.master.operators import Operators
 from cashy.master.peer_service import BlocksForPeers
+from cashy.master.pinboard import Pinboard
 from cashy.master.routes import Routes
 from cashy.master.store import BlockStore
+from cashy.master.verifying import Verifier
 from cashy.origin.base import Origin
 from cashy.origin.credentials import default_credentials
 from cashy.origin.directory import DirectoryOrigin
@@ -47,10 +66,12 @@ __all__ = ["Host", "make_origins", "origin_specs"]
 
 _log = structlog.get_logger("cashy.master")
 
+_VERSION = importlib.metadata.version("aviary")
+
 #: Loading ahead by request never displaces more than this part of the arena for one object.
 _PREFETCH_ARENA_SHARE = 2
-#: Blocks that are looked for before the loop gets its turn again: to find a block's home takes some 10 us.
-_LOCATED_PER_TURN = 256
+#: More than any disk writes.
+_UNLIMITED_BYTES_PER_S = 1 << 40
 #: Names that are forgotten before the loop gets its turn again: about a millisecond.
 _CHANGES_PER_TURN = 64
 
@@ -83,7 +104,7 @@ async def make_origins(origins: Iterable[OriginSettings]) -> dict[str, Origin]:
 
 def _make_directory(settings: DirectoryOriginSettings) -> Origin:
     if not settings.path.is_dir():
-        raise ConfigError(f"origin {settings.name!r}: {settings.path} is not a directory")
+        raise CannotStart(f"origin {settings.name!r}: {settings.path} is not a directory")
     return DirectoryOrigin(
         settings.name, settings.path, threads=settings.threads, read_timeout_s=settings.read_timeout_s
     )
@@ -92,7 +113,7 @@ def _make_directory(settings: DirectoryOriginSettings) -> Origin:
 async def _make_s3(settings: S3OriginSettings) -> Origin:
     credentials = None if settings.anonymous else await default_credentials()
     if credentials is None and not settings.anonymous:
-        raise ConfigError(
+        raise CannotStart(
             f"origin {settings.name!r}: no AWS credentials were found (environment, ~/.aws, container or instance role); "
             "provide them, or set anonymous = true in its [[origin]] table for a public store"
         )
@@ -131,44 +152,141 @@ class Host:
             policy=memory.eviction,
             local_copies=settings.cluster.local_copies,
         )
+        self.verifier = Verifier(self.store, self.counters)
         self.routes = Routes(
             origins,
             cluster,
             self.counters,
             block_bytes=memory.block_bytes,
             fills_max=settings.limits.fills_max,
+            origin_paces=_paces((origin.name, origin.bandwidth_bytes_per_s) for origin in settings.origins),
+            holders=Holders(cluster) if cluster is not None else None,
+            hedge_budget=settings.cluster.hedge_budget if settings.cluster.hedge else 0.0,
         )
         #: Of blocks that others may ask for, from when they came.
         self.checksums = ChecksumMemory() if cluster is not None else None
-        self.fills = FillTable(self.store, self.routes, self.counters, self.checksums)
+        self.disk = _make_disks(settings)
+        if self.disk is not None:
+            Demoter(self.store, self.disk, self.counters)
+        self.fills = FillTable(self.store, self.routes, self.counters, self.checksums, self.disk)
+        self.grace = Grace(origins, self.counters)
+        self._allow_grace(settings)
         self.catalog = Catalog(
             self.store, self.fills, origin_specs(settings.origins), self.counters,
-            revalidate_after_s=settings.freshness.revalidate_after_s,
+            revalidate_after_s=settings.freshness.revalidate_after_s, grace=self.grace,
         )  # fmt: skip
+        self.listings = Listings(origins, origin_specs(settings.origins), self.counters)
         self.for_peers = BlocksForPeers(
             self.store, self.fills, self.catalog, self.counters, lambda: self.status().SerializeToString()
         )
-        self.coherence: Coherence | None = None
-        if cluster is not None:
-            self.coherence = self.for_peers.coherence = Coherence(
-                cluster, self.catalog, self.store.arena, self.counters, lease_s=settings.cluster.lease_s
-            )
-        else:
-            self.store.arena.set_coherent_until(NEVER_ENDS)
-            self.store.arena.set_doubted_before(0)
+        self.operators = Operators(settings.instance.operators)
+        self.pinboard = Pinboard(
+            self.store, self.fills, self.catalog, cluster, self.counters,
+            limit_bytes=lambda: int(self.settings.memory.pinned_max * self.store.arena.geometry.data_bytes),
+        )  # fmt: skip
+        evictor = Evictor(self.store, self.catalog, self.counters, self.pinboard.keeps, self.disk)
+        self.traces = self.for_peers.traces = TraceMemory()
+        self.operating = self.for_peers.operating = Operating(self, evictor, self.pinboard, self.traces)
+        self.coherence = self._make_coherence(settings)
         self.clients: Callable[[], int] = int
         self.peer_server: PeerServer | None = None
+        self.membership: Membership | None = None
+        self.tls = watched_tls(cluster.tls if cluster is not None else None, self._trust_changed)
         self._wishes: deque[ObjectName] = deque()
         self._loaders = 0
         self.stall_max_us = 0
         self._started_at = time.monotonic()
         self._tasks: set[asyncio.Task[Any]] = set()
 
+    def _make_coherence(self, settings: Settings) -> Coherence | None:
+        if self.cluster is None:
+            self.store.arena.set_coherent_until(NEVER_ENDS)
+            self.store.arena.set_doubted_before(0)
+            return None
+        made = Coherence(
+            self.cluster, self.catalog, self.store.arena, self.counters, lease_s=settings.cluster.lease_s
+        )
+        self.for_peers.coherence, self.for_peers.on_leaving = made, self.cluster.peer_leaves
+        self.cluster.when_changed.append(self._hosts_changed)
+        self._limit_peers(self.cluster)
+        return made
+
+    @property
+    def name(self) -> str:
+        """In its cluster; its instance's where there is none."""
+        return self.cluster.own_name if self.cluster is not None else self.settings.instance.name
+
+    def reload(self, settings: Settings) -> None:
+        """As :meth:`apply`, at SIGHUP; the list of hosts is looked at, too."""
+        self.apply(settings)
+        if self.membership is not None:
+            self.membership.look_again()
+
+    def apply(self, settings: Settings) -> None:
+        """Goes on with settings that differ from those of the start in what can be changed while running."""
+        self.settings = settings
+        self.routes.at_origins.resize(settings.limits.fills_max)
+        self.routes.hedging.budget = settings.cluster.hedge_budget if settings.cluster.hedge else 0.0
+        self.catalog.revalidate_after(settings.freshness.revalidate_after_s)
+        if self.tls is not None:
+            self._spawn(self.tls.reload(settings.cluster))
+        self._allow_grace(settings)
+
+    def _trust_changed(self, is_all: bool) -> None:
+        """Some certificates are not accepted any more: connections that were made with them end."""
+        if self.cluster is not None:
+            for peer in self.cluster.peers.values():
+                peer.trust_changed(is_all=is_all)
+        if self.peer_server is not None:
+            self.peer_server.trust_changed(is_all=is_all)
+
+    def _allow_grace(self, settings: Settings) -> None:
+        own_s = {origin.name: origin.grace_s for origin in settings.origins if origin.grace_s is not None}
+        freshness = settings.freshness
+        self.grace.allow(freshness.grace_s, own_s, when_doubted=freshness.grace_when_doubted)
+
+    def _hosts_changed(self) -> None:
+        assert self.cluster is not None
+        if self.peer_server is not None:
+            self.peer_server.let_in(self.cluster.peers)
+        self._limit_peers(self.cluster)
+
+    def _limit_peers(self, cluster: Cluster) -> None:
+        limit = self.settings.cluster.peer_bandwidth_bytes_per_s
+        for name in cluster.peers if limit else ():
+            for lane in (self.routes.at_peers, self.routes.at_holders):
+                lane.limit(name, Pace(limit))
+
+    def status_line(self) -> str:
+        """How it does, in a few words for a supervisor."""
+        levels, size = self.store.levels, self.store.arena.geometry.data_bytes
+        parts = [
+            "serving",
+            f"{levels['arena_used_bytes'] >> 20} MiB of {size >> 20} MiB",
+            f"{self.clients()} clients",
+        ]
+        if self.disk is not None and (
+            failed := [
+                folder for folder, (state, _) in self.disk.states().items() if state in ("failed", "stuck")
+            ]
+        ):
+            parts.append(f"disk out of service: {', '.join(sorted(failed))}")
+        if self.cluster is not None:
+            down = sorted(name for name, peer in self.cluster.peers.items() if not peer.is_up)
+            parts.append(
+                f"{len(self.cluster.peers)} peers, {len(down)} down"
+                if down
+                else f"{len(self.cluster.peers)} peers"
+            )
+        return "; ".join(parts)
+
     # --- requests ---
 
-    async def stat(self, name: str, *, revalidate: bool) -> Known:
-        """Current metadata of a name."""
-        return await self.catalog.stat(parse_name(name), revalidate=revalidate)
+    async def stat(self, name: str, *, revalidate: bool, may_be_stale: bool = False) -> Known:
+        """Current metadata of a name; while its origin cannot be reached perhaps stale, with ``revalidate`` only if ``may_be_stale``."""
+        return await self.catalog.stat(
+            parse_name(name), revalidate=revalidate, may_be_stale=may_be_stale or not revalidate
+        )
 
     @property
     def _fetch_window(self) -> int:
@@ -176,27 +294,33 @@ class Host:
         homes = self.cluster.home_count if self.cluster is not None else 1
         return min(FETCH_WINDOW_BLOCKS_MAX, homes * self.settings.limits.fetch_window_blocks)
 
-    def new_fetch(self, request_id: int, request: Fetch, answers: FetchAnswers) -> FetchJob:
-        """A fetch, to be run."""
-        return FetchJob(
+    def new_fetch(self, request_id: int, request: Fetch, answers: FetchAnswers, owner: str = "") -> FetchJob:
+        """A fetch, to be run; ``owner``: the user on whose behalf. Raises ``TooLarge`` for one of files where there is no SSD."""
+        kind = MappedFetchJob if request.mapped else FetchJob
+        job = kind(
             request_id, request, answers, self.store, self.fills, self.catalog,
-            window=self._fetch_window, hold_bytes_max=self.settings.client_pin_bytes_max,
+            window=self._fetch_window, hold_bytes_max=self.settings.client_pin_bytes_max, owner=owner,
         )  # fmt: skip
+        if isinstance(job, MappedFetchJob):
+            if self.disk is None:
+                raise TooLarge(
+                    "this host has no SSD from which blocks could be mapped: read in smaller pieces"
+                )
+            job.disk = self.disk
+        return job
+
+    @property
+    def client_mapped_bytes_max(self) -> int:
+        """Bytes of files that one client may have mapped."""
+        return sum(disk.size_bytes for disk in self.settings.disks) // MAPPED_SHARE
 
     async def locate(self, name: str) -> LocateReport:
-        """Where each block of an object lies."""
+        """Where each block of an object lies, here and at its home."""
         known = await self.catalog.stat(parse_name(name))
-        count = known.content.block_count
-        if count > LOCATE_BLOCKS_MAX:
-            raise TooLarge(f"{name} has {count:,} blocks, at most {LOCATE_BLOCKS_MAX:,} are reported")
-        report = LocateReport(object=known.info)
-        homes = _Homes(self.cluster, known, report) if self.cluster is not None else None
-        for index in range(count):
-            report.tiers.append(Tier.TIER_LOCAL_MEMORY if self._has(known, index) else Tier.TIER_UNSPECIFIED)
-            if homes is not None:
-                homes.add(index)
-            if not index % _LOCATED_PER_TURN:
-                await asyncio.sleep(0)
+        report = await locate(self.fills, self.cluster, known)
+        pin = self.pinboard.of(known.name)
+        if pin is not None:
+            report.pin.CopyFrom(pin)
         return report
 
     def _has(self, known: Known, index: int) -> bool:
@@ -212,6 +336,7 @@ class Host:
             counters=self.all_counters(),
             host=self.cluster.own_name if self.cluster else "",
             uptime_s=time.monotonic() - self._started_at,
+            version=_VERSION,
         )
 
     def all_counters(self) -> dict[str, int]:
@@ -220,14 +345,23 @@ class Host:
             self.counters.totals()
             | self.store.levels
             | self.fills.levels
+            | self.routes.sources.levels()
+            | self.pinboard.levels()
             | {"clients": self.clients(), "loop_stall_max_us": self.stall_max_us}
         )
         for name, origin in self.origins.items():
             counters |= {f"origin.{name}.{key}": value for key, value in origin.counters().items()}
+        counters |= self.grace.levels()
+        if self.disk is not None:
+            counters |= self.disk.counters() | self.disk.levels()
         if self.cluster is not None:
             counters |= self.cluster.counters()
+        if self.tls is not None:
+            counters |= self.tls.levels()
         if self.coherence is not None:
-            counters |= self.coherence.levels()
+            counters |= self.coherence.levels() | self.for_peers.hot_spots.levels()
+        if self.routes.holders is not None:
+            counters |= {"hints_kept": len(self.routes.holders.hints)}
         if self.peer_server is not None:
             counters |= {f"peer_server.{key}": value for key, value in self.peer_server.counters().items()}
         return counters
@@ -310,11 +444,11 @@ class Host:
             blocks = min(known.content.block_count, self._prefetch_blocks_max)
             for index in range(blocks):
                 if not self._has(known, index):
-                    await _Loaded(self.fills, known, index).wait()
+                    await LoadedBlock(self.fills, known, index).wait()
                     self.counters.add("blocks_prefetched")
         except CashyError as error:
             self.counters.add("prefetches_failed")
-            _log.info("prefetch_failed", name=name.url, error=error.message)
+            _log.info("prefetch_failed", url=name.url, code=error.code, error=error.message)
 
     @property
     def _prefetch_blocks_max(self) -> int:
@@ -328,7 +462,15 @@ class Host:
         if self.cluster is not None and self.coherence is not None:
             self.cluster.start()
             self.coherence.start()
+            if self.membership is not None:
+                self.membership.start()
+        self.pinboard.start()
+        if self.disk is not None:
+            self._spawn(self.disk.start())
+        if self.tls is not None:
+            self._spawn(self.tls.watch())
         self._spawn(self._maintain())
+        self._spawn(self.verifier.run())
         self._spawn(self._watch_stalls())
 
     async def _watch_stalls(self) -> None:
@@ -346,20 +488,37 @@ class Host:
                 await asyncio.sleep(0)
             self.store.maintain()
             self.fills.expire(time.monotonic())
+            self.traces.expire(time.monotonic_ns())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def leave(self) -> None:
+        """Before an orderly end: tells the other hosts, so that nobody waits for this one, and lets their reads under way end."""
+        if self.cluster is None or self.coherence is None:
+            return
+        await self.coherence.leave()
+        await self.cluster.leave()
+        if self.peer_server is not None:
+            await self.peer_server.reads_ended(PEER_READS_END_S)
+
     async def close(self) -> None:
         """Ends all work and the origins; the arena stays."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.verifier.close()
+        await self.pinboard.close()
         if self.peer_server is not None:
             await self.peer_server.close()
         await self.for_peers.close()
+        await self.grace.close()
+        if self.disk is not None:
+            await self.disk.close()
+        if self.membership is not None:
+            await self.membership.close()
         if self.coherence is not None:
             await self.coherence.close()
         if self.cluster is not None:
@@ -368,54 +527,23 @@ class Host:
             await origin.close()
 
 
+def _paces(limits: Iterable[tuple[str, int]]) -> dict[str, Pace]:
+    """Those that have a limit (bytes per second; 0: none)."""
+    return {name: Pace(bytes_per_s) for name, bytes_per_s in limits if bytes_per_s}
+
+
 def _retrieve(task: asyncio.Task[None]) -> None:
     """Its error is for whoever waits for it, if somebody does."""
     if not task.cancelled():
         task.exception()
 
 
-class _Homes:
-    """Puts the home of each block of an object into a report."""
-
-    def __init__(self, cluster: Cluster, known: Known, report: LocateReport) -> None:
-        self._cluster = cluster
-        self._place = known.content.place
-        self._report = report
-        self._numbers: dict[str, int] = {}
-        report.host = cluster.own_name
-
-    def add(self, index: int) -> None:
-        """The next block's."""
-        name = self._cluster.home_of(self._place.origin, source_key(self._place), index)
-        number = self._numbers.setdefault(name, len(self._numbers))
-        if number == len(self._report.hosts):
-            self._report.hosts.append(name)
-        self._report.homes.append(number)
-
-
-class _Loaded:
-    """Waits for one block that is loaded because a client wished for its object."""
-
-    def __init__(self, fills: FillTable, known: Known, index: int) -> None:
-        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        fills.join(known.content, index, self, url=known.name.url)
-
-    async def wait(self) -> None:
-        """Returns when the block is READY; raises why it is not."""
-        await self._done
-
-    def leased(self, fill: Fill) -> None:
-        """Nothing to do."""
-
-    def progressed(self, fill: Fill) -> None:
-        """Nothing to do."""
-
-    def finished(self, fill: Fill) -> None:
-        """It is here."""
-        if not self._done.done():
-            self._done.set_result(None)
-
-    def failed(self, fill: Fill, error: CashyError) -> None:
-        """It is not."""
-        if not self._done.done():
-            self._done.set_exception(error)
+def _make_disks(settings: Settings) -> DiskTier | None:
+    """The SSD tier; None where none is configured."""
+    if not settings.disks:
+        return None
+    options = [
+        DiskOptions(disk.path, disk.size_bytes, disk.write_bytes_per_s or _UNLIMITED_BYTES_PER_S)
+        for disk in settings.disks
+    ]
+    return DiskTier(options, block_bytes=settings.memory.block_bytes)

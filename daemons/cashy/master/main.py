@@ -7,19 +7,24 @@ import gc
 import resource
 import signal
 import sys
+from collections.abc import Callable
 
 import structlog
 import uvloop
 
-from cashy.errors import ConfigError
+from cashy.errors import CannotStart, ConfigError
 from cashy.limits import DESCRIPTORS_WANTED, SWITCH_INTERVAL_S
+from cashy.master.client_accounts import allowed_clients
 from cashy.master.cluster import make_cluster
 from cashy.master.host import Host, make_origins
+from cashy.master.membership import HostMemory, Membership, hosts_source
 from cashy.master.server import ClientServer
 from cashy.metrics.daemon import metrics_served
 from cashy.peer.server import PeerServer
+from cashy.reloading import Reloading
 from cashy.setting_values import Address
 from cashy.settings import Settings
+from hostkit.heartbeat import Heartbeat
 from hostkit.notify import notify
 from shmipc.errors import ShmError, UnsupportedFence
 from shmipc.fence import fence_readers, is_supported
@@ -33,8 +38,11 @@ INSTANCE_FAMILY = "cashy"
 _log = structlog.get_logger("cashy.master")
 
 
-def run(settings: Settings) -> int:
-    """Runs the master until it is told to stop; returns the exit code. Raises ``ConfigError`` if it cannot start."""
+def run(settings: Settings, load_again: Callable[[], Settings] | None = None) -> int:
+    """Runs the master until it is told to stop; returns the exit code. Raises ``ConfigError`` if it cannot start.
+
+    ``load_again`` reads the settings once more, for SIGHUP; without it they stay as they are.
+    """
     if not settings.origins:
         raise ConfigError(
             "no origin is configured: add an [[origin]] table, or --origin s3=URL or --origin file=DIR"
@@ -47,11 +55,11 @@ def run(settings: Settings) -> int:
     try:
         instance.acquire()
     except ShmError as error:
-        raise ConfigError(str(error)) from error
+        raise CannotStart(str(error)) from error
     try:
-        return uvloop.run(_serve(settings, instance))
+        return uvloop.run(_serve(settings, instance, load_again or (lambda: settings)))
     except ShmError as error:
-        raise ConfigError(str(error)) from error
+        raise CannotStart(str(error)) from error
     finally:
         if settings.instance.remove_on_exit:
             instance.remove()
@@ -65,7 +73,7 @@ def _check_fence() -> None:
     try:
         fence_readers()
     except UnsupportedFence as error:
-        raise ConfigError(f"membarrier(2) is offered but fails: {error}") from error
+        raise CannotStart(f"membarrier(2) is offered but fails: {error}") from error
 
 
 def _want_descriptors() -> None:
@@ -75,14 +83,31 @@ def _want_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _serve(settings: Settings, instance: Instance) -> int:
+async def _serve(settings: Settings, instance: Instance, load_again: Callable[[], Settings]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    host = Host(settings, instance, await make_origins(settings.origins), make_cluster(settings))
-    server = ClientServer(host, settings.instance.socket, int(settings.instance.socket_mode, 8))
+    source = hosts_source(settings)
+    memory = HostMemory(instance.folder)
+    cluster = make_cluster(settings, memory.first_list(source))
+    host = Host(settings, instance, await make_origins(settings.origins), cluster)
+    if source is not None and host.coherence is not None:
+        host.membership = Membership(source, host.coherence, memory, host.counters)
+    server = ClientServer(
+        host,
+        settings.instance.socket,
+        int(settings.instance.socket_mode, 8),
+        allowed_clients(settings.instance),
+    )
     host.clients = lambda: len(server.connections)
+
+    def apply(settings: Settings) -> None:
+        host.reload(settings)
+        server.apply(settings.instance)
+
+    reloading = Reloading("master", settings, load_again, apply, _log)
+    heartbeat = Heartbeat(lambda: host.status_line() + reloading.note())
     try:
         server.start()
         host.start()
@@ -92,9 +117,13 @@ async def _serve(settings: Settings, instance: Instance) -> int:
             instance=settings.instance.name, host=settings.cluster.host or "",
         ) as metrics_at:  # fmt: skip
             _say_ready(host, addresses | metrics_at)
+            loop.add_signal_handler(signal.SIGHUP, reloading)
+            beating = loop.create_task(heartbeat.run())
             await stop.wait()
+            beating.cancel()
         notify(STOPPING="1")
         _log.info("stopping")
+        await host.leave()
     finally:
         server.close()
         await host.close()
@@ -114,7 +143,7 @@ def _say_ready(host: Host, addresses: dict[str, str]) -> None:
         memory=arena.geometry.data_bytes,
         **{key.removeprefix("X_CASHY_").lower(): address for key, address in addresses.items()},
     )
-    notify(READY="1", STATUS="serving", **addresses)
+    notify(READY="1", STATUS=host.status_line(), **addresses)
 
 
 def _listen_for_peers(host: Host) -> dict[str, str]:
@@ -122,14 +151,22 @@ def _listen_for_peers(host: Host) -> dict[str, str]:
     cluster = host.cluster
     if cluster is None:
         return {}
-    listen = host.settings.cluster.listen or cluster.hosts[cluster.own_name].address
+    own = cluster.hosts.get(cluster.own_name)
+    listen = host.settings.cluster.listen or (own.address if own is not None else None)
+    if listen is None:
+        _log.warning("not_in_the_list_of_hosts", version=cluster.host_list.version)
+        return {}
     server = PeerServer(
-        host.for_peers, identity=cluster.identity, hosts=cluster.hosts, checksums=host.checksums
+        host.for_peers,
+        identity=cluster.identity,
+        hosts=cluster.peers,
+        checksums=host.checksums,
+        tls=cluster.tls,
     )
     try:
         server.listen(listen.host, listen.port)
     except OSError as error:
-        raise ConfigError(
+        raise CannotStart(
             f"cannot listen for other hosts on {listen}: {error.strerror or error}; cluster.listen names another address"
         ) from error
     host.peer_server = server

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from aviary.cashy.v1.operate_pb2 import HostAnswer, HostRequest
 from cashy.core.coherence import Change, Grant
 from cashy.core.names import Resolved, block_digest, parse_name
+from cashy.core.trace import TraceMemory
 from cashy.errors import (
     CashyError,
+    DeadlineExceeded,
     InternalError,
     InvalidName,
     InvalidRequest,
     NoSuchBucket,
+    OriginUnavailable,
     SlowDown,
     VersionChanged,
 )
 from cashy.limits import PEER_TASKS_MAX
-from cashy.master.catalog import Catalog, Known
+from cashy.master.catalog import Catalog
 from cashy.master.coherence import Coherence
 from cashy.master.counters import Counters
 from cashy.master.fills import Content, Fill, FillTable
+from cashy.master.hot_spots import HotSpots
+from cashy.master.known import Known
+from cashy.master.locating import tiers_here
+from cashy.master.operating import Operating
 from cashy.master.store import BlockStore
+from cashy.master.tracing import current_trace, followed
 from cashy.origin.base import ObjectMeta
 from cashy.peer.service import BlockReply, HeadAnswer, HeadRequest, Noted, ReadRequest
 
@@ -42,18 +52,32 @@ class BlocksForPeers:
         self._tasks: set[asyncio.Task[None]] = set()
         self.status = status
         self.coherence: Coherence | None = None
+        self.on_leaving: Callable[[str], None] = _nobody
+        self.operating: Operating | None = None
+        self.traces = TraceMemory()
+        self.hot_spots = HotSpots(fills.routes.cluster, counters)
 
     # --- PeerService ---
 
     def read(self, request: ReadRequest, reply: BlockReply) -> None:
         """A block, or what is missing of one."""
+        if request.trace_id:
+            with followed(self.traces.of(request.trace_id, time.monotonic_ns())):
+                self._read(request, reply)
+        else:
+            self._read(request, reply)
+
+    def _read(self, request: ReadRequest, reply: BlockReply) -> None:
         place = self._place(request)
+        if request.deadline_s <= 0:
+            raise DeadlineExceeded("nobody waits for this read any more")
         index, start = divmod(request.offset, self._fills.block_bytes)
         if start + request.length > self._fills.block_bytes:
             raise InvalidRequest(
                 f"bytes {request.offset} to {request.offset + request.length} lie in more than one block"
             )
         part = _Part(self, reply, request, index, start)
+        self.hot_spots.take_note(request, place, index, reply)
         if request.version is None:
             self._spawn(reply, self._read_any_version(request, place, part))
             return
@@ -63,7 +87,16 @@ class BlocksForPeers:
         part.serve(Content(place, meta, self._fills.block_bytes), 0.0)
 
     async def _read_any_version(self, request: ReadRequest, place: Resolved, part: _Part) -> None:
-        known = await self._catalog.learn(parse_name(request.url), part.index, forward=False)
+        name = parse_name(request.url)
+        if request.only_here:
+            found = self._catalog.cached(name)
+            if found is None:
+                raise _not_here(request)
+            known = found
+        else:
+            known = await self._catalog.learn(
+                name, part.index, forward=False, owner=part.owner, is_copy=part.is_copy
+            )
         _check_place(known, place)
         part.serve(known.content, self._catalog.fresh_for_s(known))
 
@@ -71,11 +104,13 @@ class BlocksForPeers:
         """An object's metadata."""
         place = self._place(request)
         known = await self._catalog.stat(
-            parse_name(request.url), revalidate=request.revalidate, forward=False
+            parse_name(request.url), revalidate=request.revalidate, forward=False, may_be_stale=False
         )
         _check_place(known, place)
         self._counters.add("peer_heads_served")
-        return HeadAnswer(known.content.meta, self._catalog.fresh_for_s(known))
+        blocks = range(request.blocks.start, min(request.blocks.stop, known.content.block_count))
+        tiers = await tiers_here(self._fills, known.content, blocks)
+        return HeadAnswer(known.content.meta, self._catalog.fresh_for_s(known), tiers)
 
     def changed(self, changes: Sequence[Change]) -> Noted:
         """Objects are being changed through another host, or were."""
@@ -84,6 +119,17 @@ class BlocksForPeers:
     def lease(self, peer: str, incarnation: int, number: int) -> Grant:
         """Another host wants to believe what it knows."""
         return self._the_coherence().lease(peer, incarnation, number)
+
+    def leaving(self, peer: str) -> None:
+        """Another host stops."""
+        self._counters.add("peers_left")
+        self._the_coherence().peer_leaves(peer)
+        self.on_leaving(peer)
+
+    async def operate(self, request: HostRequest) -> HostAnswer:
+        """This host's part of what an operator asked of another one."""
+        assert self.operating is not None
+        return await self.operating.for_peer(request)
 
     def _the_coherence(self) -> Coherence:
         assert self.coherence is not None  # only hosts of a cluster have an endpoint for others
@@ -107,6 +153,7 @@ class BlocksForPeers:
         task = asyncio.get_running_loop().create_task(self._guarded(reply, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began
         reply.on_cancel = lambda: _cancel(task)
         reply.is_at_origin = lambda: not task.done()  # it asks nobody else
 
@@ -145,11 +192,22 @@ class _Part:
         self._reply = reply
         self._request = request
         self.index = index
+        #: Whether the block's home sends its askers here.
+        self.is_copy = request.copies > 1 and not host.hot_spots.is_home(request, index)
         self._start = start
+        #: Who takes turns here: the asking host's user, or the host itself.
+        self.owner = request.caller or f"host:{request.peer}"
+        self._wanted_until = time.monotonic() + request.deadline_s
         self._content: Content | None = None
         self._length = 0
         self._fresh_for_s = 0.0
         self._has_begun = False
+        self._trace = current_trace()
+        self._note("read", request.peer)
+
+    def _note(self, what: str, where: str = "") -> None:
+        if self._trace is not None:
+            self._trace.note(time.monotonic_ns(), self.index, what, where)
 
     def serve(self, content: Content, fresh_for_s: float) -> None:
         """Answers out of the arena, or joins the block's fill. Raises a :class:`~cashy.errors.CashyError`."""
@@ -161,11 +219,16 @@ class _Part:
         slot = self._store.find(block_digest(content.content_id, self.index))
         if slot >= 0:
             self._store.touch(slot)
+            self._note("memory")
             self._begin(slot, self._length)
             return
-        fill = self._host._fills.join(
-            content, self.index, self, url=self._request.url, asker=self._request.peer
-        )
+        request, fills = self._request, self._host._fills
+        if request.only_here and not fills.is_at_origin(content, self.index):
+            raise _not_here(request)
+        fill = fills.join(
+            content, self.index, self, url=request.url, asker=request.peer, owner=self.owner, wanted_until=self._wanted_until, is_copy=self.is_copy
+        )  # fmt: skip
+        fill.route.follow(self._trace)
         self._reply.on_cancel = lambda: self._host._fills.leave(fill, self)
         self._reply.is_at_origin = lambda: fill.route.is_at_origin
 
@@ -174,6 +237,7 @@ class _Part:
         arena = self._store.arena
         arena.hold(slot)
         self._has_begun = True
+        self._note("sends", self._request.peer)
         self._host._counters.add("peer_reads_served")
         self._host._counters.add("peer_bytes_served", self._length)
         buffer = arena.content(slot)[self._start : self._start + self._length].toreadonly()
@@ -184,9 +248,13 @@ class _Part:
             self._fresh_for_s,
             buffer,
             available,
-            lambda: arena.unhold(slot),
+            lambda: self._gone(slot),
             known_as=(slot, arena.generation(slot)),
         )
+
+    def _gone(self, slot: int) -> None:
+        self._note("sent", self._request.peer)
+        self._store.arena.unhold(slot)
 
     def _available(self, watermark: int) -> int:
         return min(self._length, max(0, watermark - self._start))
@@ -221,9 +289,19 @@ class _Part:
         self._reply.fail(error)
 
 
+def _not_here(request: ReadRequest) -> OriginUnavailable:
+    return OriginUnavailable(
+        f"this host has no byte at {request.offset} of {request.url or request.key} in memory"
+    )
+
+
 def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
 
 
 def _nothing() -> None:
     """An empty answer holds nothing."""
+
+
+def _nobody(peer: str) -> None:
+    """There are no other hosts."""

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from cashy.errors import ConfigError
+from cashy.errors import CannotStart
 from hostkit.log import get_logger
 
 __all__ = ["MetricsServer", "serve"]
@@ -81,7 +81,7 @@ async def serve(
 ) -> MetricsServer:
     """Serves what ``render`` gives at ``http://HOST:PORT/metrics`` (port 0: any free one) on the running loop.
 
-    Where the port is taken, the next ones are tried, ``further_ports`` of them. Raises :class:`~cashy.errors.ConfigError`.
+    Where the port is taken, the next ones are tried, ``further_ports`` of them. Raises :class:`~cashy.errors.CannotStart`.
     """
     server = MetricsServer(_listener(*listen, further_ports if listen[1] else 0), render)
     await server.start()
@@ -96,7 +96,7 @@ def _listener(host: str, port: int, further_ports: int) -> socket.socket:
         except OSError as error:
             if candidate == last or error.errno != errno.EADDRINUSE:
                 where = f"{host}:{port}" if last == port else f"{host}, ports {port} to {last}"
-                raise ConfigError(
+                raise CannotStart(
                     f"cannot listen for /metrics on {where}: {error.strerror or error}; choose another with --metrics HOST:PORT"
                 ) from None
     raise AssertionError("there is at least one candidate")

@@ -113,21 +113,52 @@ _READS: tuple[Family, ...] = (
     _master(
         "cashy_blocks_total", "counter",
         "Blocks by where they were found. memory: clients and S3 workers of this host found them in shared memory, asking nobody. "
-        "peer, origin: brought into this host's memory from another host or from the origin, for a reader or ahead of one.",
-        *_by("tier", memory="hits_memory", peer="blocks_from_peer", origin="blocks_from_origin"),
+        "ssd, peer, origin: brought into this host's memory from its SSD, from another host or from the origin, for a reader or ahead of one.",
+        *_by("tier", memory="hits_memory", ssd="blocks_from_ssd", peer="blocks_from_peer", origin="blocks_from_origin"),
     ),
     _master(
         "cashy_bytes_total", "counter", "Bytes in the same way; from memory, those that were asked for.",
-        *_by("tier", memory="hit_bytes_memory", peer="bytes_from_peer", origin="bytes_from_origin"),
+        *_by("tier", memory="hit_bytes_memory", ssd="bytes_from_ssd", peer="bytes_from_peer", origin="bytes_from_origin"),
+    ),
+    _master("cashy_ssd_written_blocks_total", "counter", "Blocks that memory was about to let go, written to an SSD.", "blocks_to_ssd"),
+    _master("cashy_ssd_written_bytes_total", "counter", "Bytes of these.", "bytes_to_ssd"),
+    _master(
+        "cashy_ssd_not_offered_blocks_total", "counter",
+        "Blocks that went before they could be offered to an SSD: it is slower than what comes.", "blocks_not_offered",
+    ),
+    _master("cashy_ssd_reads_failed_total", "counter", "Reads of blocks from an SSD that failed: others were asked.", "ssd_reads_failed"),
+    _master(
+        "cashy_ssd_mapped_blocks_total", "counter", "Blocks on an SSD given to clients as files, for views that do not fit into memory.",
+        "blocks_mapped",
     ),
     _master("cashy_peer_served_blocks_total", "counter", "Blocks that were sent to other hosts.", "peer_reads_served"),
     _master("cashy_peer_served_bytes_total", "counter", "Bytes that were sent to other hosts.", "peer_bytes_served"),
     _master("cashy_peer_served_heads_total", "counter", "Questions of other hosts for an object's metadata.", "peer_heads_served"),
     _master("cashy_peer_reads_total", "counter", "Blocks asked of other hosts.", "peer_reads"),
     _master("cashy_peer_reads_failed_total", "counter", "Of these, those that came not: somebody else was asked.", "peer_reads_failed"),
+    _master(
+        "cashy_hedges_total", "counter", "Blocks asked of a second source too, since the first host gave no sign in its usual time.", "hedges",
+    ),
+    _master(
+        "cashy_hedges_of_silent_total", "counter", "Of these, those whose first host did not even answer PING: they cost nothing of the budget.",
+        "hedges_of_silent",
+    ),
+    _master("cashy_hedges_won_total", "counter", "Of these, those that the second source answered first.", "hedges_won"),
+    _master("cashy_hedges_cancelled_total", "counter", "Reads given up since another source was first, or nobody waited.", "hedges_cancelled"),
+    _master(
+        "cashy_hedges_refused_total", "counter",
+        "Late reads that nobody else was asked for, each once for a reason. budget: too few reads have gone well; cap: too many are asked twice "
+        "at present; overload: somebody said SlowDown, or no place was free; waiting: the first host is at the origin for it; sending: it is "
+        "sending other blocks.",
+        "hedges_refused_<reason>",
+    ),
+    _master("cashy_hedges_under_way", "gauge", "Second reads at present.", "hedges_under_way"),
+    _master("cashy_slow_peers_avoided_total", "counter", "Blocks not asked of their home, since that is slow at present.", "slow_peers_avoided"),
+    _master("cashy_slow_peers_probed_total", "counter", "Blocks asked of a slow home all the same, to see whether it still is.", "slow_peers_probed"),
     _master("cashy_peer_heads_total", "counter", "Questions to other hosts for an object's metadata.", "peer_heads"),
     _master("cashy_peer_heads_failed_total", "counter", "Of these, those that another host did not answer.", "peer_heads_failed"),
     _master("cashy_origin_block_reads_total", "counter", "Blocks asked of the origin.", "origin_reads"),
+    _master("cashy_pages_listed_total", "counter", "Pages of listings asked of origins for clients.", "pages_listed"),
     _master("cashy_origin_heads_total", "counter", "Questions to the origin for an object's metadata.", "origin_heads"),
 )  # fmt: skip
 
@@ -137,6 +168,11 @@ _FILLS: tuple[Family, ...] = (
     _master("cashy_bytes_filled_total", "counter", "Bytes of these.", "bytes_filled"),
     _master("cashy_fills_joined_total", "counter", "Requests for a block that was on its way already.", "fills_joined"),
     _master("cashy_fills_failed_total", "counter", "Transfers that failed for good: the readers got an error.", "fills_failed"),
+    _master("cashy_fills_refused_total", "counter", "Blocks refused with SlowDown, since too much waited already.", "fills_refused"),
+    _master(
+        "cashy_fills_past_deadline_total", "counter", "Blocks not asked for, since their readers' deadlines had passed while they waited.",
+        "fills_past_deadline",
+    ),
     _master("cashy_fills_expired_total", "counter", "Transfers given up after a silence that no source allows itself: a bug.", "fills_expired"),
     _master("cashy_fills_cancelled_total", "counter", "Transfers ended because nobody waited for them any more.", "fills_cancelled"),
     _master("cashy_fills_under_way", "gauge", "Transfers at present.", "fills_under_way"),
@@ -147,6 +183,7 @@ _FILLS: tuple[Family, ...] = (
     _master("cashy_coherent", "gauge", "1 while every change would be heard of; else versions are checked at each read.", "coherent"),
     _master("cashy_coherent_left_milliseconds", "gauge", "For how much longer, if no other host is heard of.", "coherent_left_ms"),
     _master("cashy_coherence_gained_total", "counter", "Times that this began, or began anew.", "coherence_gained"),
+    _master("cashy_peers_left_total", "counter", "Other hosts that stopped in an orderly way.", "peers_left"),
     _master("cashy_leases_missed_total", "counter", "Leases that another host did not grant when asked.", "leases_missed"),
     _master("cashy_leases_begun_total", "counter", "Leases of hosts that cannot tell what was before: new, restarted, or forgetful.", "leases_begun"),
     _master("cashy_change_rounds_total", "counter", "Times that hosts were told of changes, until whoever believes something knew.", "change_rounds"),
@@ -167,6 +204,10 @@ _FILLS: tuple[Family, ...] = (
         "cashy_answers_outdated_total", "counter", "Answers on an object's version not kept, since the object was changed meanwhile.",
         "answers_outdated",
     ),
+    _master(
+        "cashy_stale_answers_total", "counter", "Questions answered from what was past its time, since its origin could not be reached.",
+        "stale_answers",
+    ),
     _master("cashy_versions_replaced_total", "counter", "Objects found to have another version than was known.", "versions_replaced"),
     _master("cashy_metadata_not_kept_total", "counter", "Metadata for which no room could be made.", "metadata_not_kept"),
 )  # fmt: skip
@@ -176,14 +217,38 @@ _MEMORY: tuple[Family, ...] = (
     _master("cashy_arena_free_bytes", "gauge", "Shared memory that is free; room is made when there is none.", "arena_free_bytes"),
     _master("cashy_slots_in_use", "gauge", "Blocks and metadata records in memory.", "slots_in_use"),
     _master("cashy_slots_retired", "gauge", "Outdated ones that a reader still holds.", "slots_retired"),
+    _master("cashy_slots_unverified", "gauge", "Of a predecessor's slots, those whose bytes nobody has looked at yet.", "slots_unverified"),
+    _master("cashy_slots_scrubbed_total", "counter", "Slots whose bytes were compared with their checksum in the background.", "slots_scrubbed"),
+    _master(
+        "cashy_slots_corrupt_total", "counter", "Slots whose bytes had been damaged in memory; they were dropped, and not served.",
+        "slots_corrupt",
+    ),
     _master("cashy_slots_restored_total", "counter", "Slots taken over from this master's predecessor.", "slots_restored"),
     _master("cashy_slots_evicted_total", "counter", "Slots emptied to make room.", "slots_evicted"),
     _master("cashy_slots_spared_total", "counter", "Slots that would have been, had a reader not held them.", "slots_spared"),
     _master("cashy_arena_full_total", "counter", "Requests refused because everything in memory was held or being filled.", "arena_full"),
 )  # fmt: skip
 
+_OPERATING: tuple[Family, ...] = (
+    _master("cashy_pinned_objects", "gauge", "Objects that operators have pinned.", "pinned_objects"),
+    _master(
+        "cashy_pinned_objects_failing", "gauge", "Of these, those of which something is missing for a reason that `cashy pin --list` says.",
+        "pinned_objects_failing",
+    ),
+    _master("cashy_pinned_bytes", "gauge", "Bytes to be kept for pins.", "pinned_bytes"),
+    _master("cashy_pinned_max_bytes", "gauge", "As much as may be.", "pinned_bytes_max"),
+    _master("cashy_pinned_here_blocks", "gauge", "Blocks that are kept for pins.", "pinned_blocks_here"),
+    _master("cashy_pinned_here_bytes", "gauge", "Bytes of these.", "pinned_bytes_here"),
+    _master("cashy_pins_expired_total", "counter", "Pins whose time was over.", "pins_expired"),
+    _master("cashy_pins_followed_total", "counter", "Pinned objects whose new version was loaded in place of the old.", "pins_followed"),
+    _master("cashy_evicted_by_request_blocks_total", "counter", "Blocks that an operator had evicted.", "blocks_evicted_by_request"),
+    _master("cashy_evicted_by_request_bytes_total", "counter", "Bytes of these.", "bytes_evicted_by_request"),
+    _master("cashy_reads_traced_total", "counter", "Reads that somebody had traced here.", "reads_traced"),
+)  # fmt: skip
+
 _CLIENTS: tuple[Family, ...] = (
     _master("cashy_clients", "gauge", "Connected clients, S3 workers included.", "clients"),
+    _master("cashy_clients_without_table_total", "counter", "Clients that copy: no shared memory was left for their pins.", "clients_without_table"),
     _master("cashy_clients_refused_total", "counter", "Clients that were not let in: too many, or of another version.", "clients_refused"),
     _master("cashy_clients_dropped_total", "counter", "Clients cut off because they did not read their answers.", "clients_dropped"),
     _master("cashy_protocol_errors_total", "counter", "Clients cut off because they broke the protocol.", "protocol_errors"),
@@ -198,10 +263,15 @@ _CLIENTS: tuple[Family, ...] = (
 
 _ORIGINS: tuple[Family, ...] = (
     _master("cashy_origin_reads_total", "counter", "Reads of blocks begun at this origin.", "origin.<origin>.reads_total"),
+    _master("cashy_origin_listings_total", "counter", "Pages of listings asked of this origin.", "origin.<origin>.lists_total"),
     _master("cashy_origin_requests_for_metadata_total", "counter", "Reads of metadata begun at this origin.", "origin.<origin>.heads_total"),
     _master("cashy_origin_received_bytes_total", "counter", "Bytes of objects received.", "origin.<origin>.bytes_total"),
     _master("cashy_origin_timeouts_total", "counter", "Requests that took too long.", "origin.<origin>.timeouts_total"),
     _master("cashy_origin_cancels_total", "counter", "Reads that were no longer wanted.", "origin.<origin>.cancels_total"),
+    _master("cashy_origin_is_down", "gauge", "1 while it cannot be reached; what is cached is served past its time.", "reach.<origin>.is_down"),
+    _master(
+        "cashy_origin_is_recovering", "gauge", "1 while it answers again and is asked by few at a time.", "reach.<origin>.is_recovering",
+    ),
     _master("cashy_origin_queued", "gauge", "Requests that wait for a connection or a thread.", "origin.<origin>.queued"),
     _master("cashy_origin_requests_total", "counter", "HTTP requests, retries included (S3).", "origin.<origin>.requests_total"),
     _master("cashy_origin_retries_total", "counter", "HTTP requests sent again after a failure (S3).", "origin.<origin>.retries_total"),
@@ -220,6 +290,11 @@ _ORIGINS: tuple[Family, ...] = (
         "origin.<origin>.credential_failures_total",
     ),
     _master("cashy_origin_hosts", "gauge", "Hosts of the store with connections (S3).", "origin.<origin>.hosts"),
+    _master(
+        "cashy_origin_passed_over_total", "counter", "Requests refused here, since the host (S3) or the directory had not answered the last ones.",
+        "origin.<origin>.passed_over_total",
+    ),
+    _master("cashy_origin_hosts_resting", "gauge", "Hosts left alone for that reason at present.", "origin.<origin>.hosts_resting"),
     _master("cashy_origin_connections_opened_total", "counter", "Connections made (S3).", "origin.<origin>.connections_opened_total"),
     _master("cashy_origin_connect_failures_total", "counter", "Connections that could not be made (S3).", "origin.<origin>.connect_failures_total"),
     _master(
@@ -233,6 +308,139 @@ _ORIGINS: tuple[Family, ...] = (
     _master("cashy_origin_threads_busy", "gauge", "Of these, busy ones (directory).", "origin.<origin>.threads_busy"),
     _master("cashy_origin_threads_stuck", "gauge", "Of these, those in a call that does not return (directory).", "origin.<origin>.threads_stuck"),
     _master("cashy_origin_threads_stuck_total", "counter", "Times that a thread was found stuck (directory).", "origin.<origin>.threads_stuck_total"),
+)  # fmt: skip
+
+_DISKS: tuple[Family, ...] = (
+    _master(
+        "cashy_disk_is_ready",
+        "gauge",
+        "Whether the SSD is used: 1 or 0; the log says why not.",
+        "disk.<disk>.is_ready",
+    ),
+    _master("cashy_disk_blocks", "gauge", "Blocks on it.", "disk.<disk>.blocks"),
+    _master("cashy_disk_used_bytes", "gauge", "What they take.", "disk.<disk>.used_bytes"),
+    _master("cashy_disk_size_bytes", "gauge", "What they may take.", "disk.<disk>.size_bytes"),
+    _master(
+        "cashy_disk_waiting_bytes",
+        "gauge",
+        "Bytes of blocks that are being written or wait for it.",
+        "disk.<disk>.waiting_bytes",
+    ),
+    _master("cashy_disk_reads_total", "counter", "Reads of blocks.", "disk.<disk>.reads_total"),
+    _master(
+        "cashy_disk_hits_total",
+        "counter",
+        "Of these and of the mapped ones, those whose bytes came and were right.",
+        "disk.<disk>.hits_total",
+    ),
+    _master(
+        "cashy_disk_mapped_total",
+        "counter",
+        "Blocks checked to be mapped by clients.",
+        "disk.<disk>.mapped_total",
+    ),
+    _master(
+        "cashy_disk_corrupt_total",
+        "counter",
+        "Blocks whose checksum, name or length was wrong; they are given up.",
+        "disk.<disk>.corrupt_total",
+    ),
+    _master(
+        "cashy_disk_timeouts_total",
+        "counter",
+        "Calls that did not come back in time: the disk is left alone until they do.",
+        "disk.<disk>.timeouts_total",
+    ),
+    _master(
+        "cashy_disk_errors_total",
+        "counter",
+        "Calls that failed; five within a minute, and the disk is taken out for a time.",
+        "disk.<disk>.errors_total",
+    ),
+    _master(
+        "cashy_disk_writes_total", "counter", "Blocks handed over to be written.", "disk.<disk>.writes_total"
+    ),
+    _master(
+        "cashy_disk_writes_failed_total",
+        "counter",
+        "Of these, those that are not there.",
+        "disk.<disk>.writes_failed_total",
+    ),
+    _master(
+        "cashy_disk_bytes_written_total",
+        "counter",
+        "Bytes of blocks written.",
+        "disk.<disk>.bytes_written_total",
+    ),
+    _master(
+        "cashy_disk_refused_by_admission_total",
+        "counter",
+        "Blocks not written: read once, or too small.",
+        "disk.<disk>.refused_by_admission_total",
+    ),
+    _master(
+        "cashy_disk_refused_by_queue_total",
+        "counter",
+        "Blocks not written: too many bytes wait already.",
+        "disk.<disk>.refused_by_queue_total",
+    ),
+    _master(
+        "cashy_disk_refused_by_rate_total",
+        "counter",
+        "Blocks not written: write_bytes_per_s is used up.",
+        "disk.<disk>.refused_by_rate_total",
+    ),
+    _master(
+        "cashy_disk_evicted_total",
+        "counter",
+        "Blocks that made room for others.",
+        "disk.<disk>.evicted_total",
+    ),
+    _master(
+        "cashy_disk_full_total", "counter", "Times that others had taken its room.", "disk.<disk>.full_total"
+    ),
+    _master(
+        "cashy_disk_adopted_total",
+        "counter",
+        "Blocks found in its folders that the index did not know.",
+        "disk.<disk>.adopted_total",
+    ),
+)
+
+_MEMBERSHIP: tuple[Family, ...] = (
+    _master("cashy_membership_version", "gauge", "Number of the list of hosts in force; 0: it stands in the settings.", "membership_version"),
+    _master("cashy_membership_hosts", "gauge", "Hosts in it.", "membership_hosts"),
+    _master(
+        "cashy_membership_errors_total", "counter",
+        "Lists that were not taken: broken, older, or changed without a new number.", "membership_errors",
+    ),
+    _master("cashy_membership_changes_total", "counter", "Lists that were taken.", "membership_changes"),
+    _master("cashy_membership_settled_total", "counter", "Times that all hosts were known to go by this host's list.", "membership_settled"),
+    _master(
+        "cashy_membership_lists_counted", "gauge",
+        "Lists that changes and leases are counted by: 1, or more until all hosts agree.", "membership_lists_counted",
+    ),
+    _master("cashy_membership_unconfirmed_hosts", "gauge", "Hosts whose word on the newest list is waited for.", "membership_unconfirmed"),
+    _master(
+        "cashy_membership_acts", "gauge",
+        "1 while this host is in the list and sure of it; else versions are checked at each read, and nothing can be changed through it.",
+        "membership_acts",
+    ),
+    _master(
+        "cashy_membership_left_behind_total", "counter",
+        "Times that other hosts had agreed on a list without this one.", "membership_left_behind",
+    ),
+    _master(
+        "cashy_holder_reads_total", "counter",
+        "Blocks asked of their home before the hosts changed, or of the home of a hot block.", "holder_reads",
+    ),
+    _master("cashy_holder_reads_missed_total", "counter", "Of these, those that it had not, either.", "holder_reads_missed"),
+    _master("cashy_hot_blocks", "gauge", "Blocks at home here that so many hosts ask for that others hold copies.", "hot_blocks"),
+    _master("cashy_hot_blocks_watched", "gauge", "Blocks whose askers are counted.", "hot_blocks_watched"),
+    _master("cashy_hot_reads_total", "counter", "Reads of hot blocks at home here.", "hot_reads"),
+    _master("cashy_hot_reads_sent_on_total", "counter", "Of these, those sent on to a host with a copy.", "hot_reads_sent_on"),
+    _master("cashy_peer_reads_sent_on_total", "counter", "Blocks that this host was sent to another holder for.", "peer_reads_sent_on"),
+    _master("cashy_hot_hints_kept", "gauge", "Hot blocks of other homes that this host was told of.", "hints_kept"),
 )  # fmt: skip
 
 _PEERS: tuple[Family, ...] = (
@@ -255,12 +463,26 @@ _PEERS: tuple[Family, ...] = (
         "cashy_peer_link_corrupt_reads_total", "counter", "Of the failures, those whose bytes did not fit their checksum.",
         "peer.<peer>.corrupt_reads_total",
     ),
+    _master(
+        "cashy_peer_link_breaker_state", "gauge", "0: reads are sent to it; 2: it is passed over, since the last ones failed; 1: one may try.",
+        "peer.<peer>.breaker_state",
+    ),
+    _master("cashy_peer_link_breaker_opened_total", "counter", "Times that it came to be passed over.", "peer.<peer>.breaker_opened_total"),
+    _master(
+        "cashy_peer_link_expected_sign_seconds", "gauge", "How long it takes to the first sign of a read: a moving average.",
+        Source("expected_sign_us.<peer>", scale=1e-6),
+    ),
+    _master(
+        "cashy_peer_link_latency_seconds", "gauge", "Time of its latest answers to leases and the like: half of them, and 99 of 100, took no longer.",
+        *(Source(f"peer.<peer>.latency_{name}_us", {"percentile": value}, 1e-6) for name, value in (("p50", "50"), ("p99", "99"))),
+    ),
     _master("cashy_peer_link_heads_total", "counter", "Questions for metadata.", "peer.<peer>.heads_total"),
     _master("cashy_peer_link_received_bytes_total", "counter", "Bytes received from it, frames and all.", "peer.<peer>.bytes_received_total"),
     _master("cashy_peer_link_connects_total", "counter", "Connections that were made.", "peer.<peer>.connects_total"),
     _master("cashy_peer_link_connect_failures_total", "counter", "Connections that were not.", "peer.<peer>.connect_failures_total"),
     _master("cashy_peer_link_refused_total", "counter", "Of these, those it refused, or we.", "peer.<peer>.refused_total"),
     _master("cashy_peer_link_connections_lost_total", "counter", "Connections that broke.", "peer.<peer>.connections_lost_total"),
+    _master("cashy_peer_link_silences_total", "counter", "Times that it did not answer PING for 0.75 s.", "peer.<peer>.silences_total"),
     _master("cashy_peer_link_protocol_errors_total", "counter", "Connections on which it broke the protocol.", "peer.<peer>.protocol_errors_total"),
 )  # fmt: skip
 
@@ -272,8 +494,18 @@ _PEER_SERVER: tuple[Family, ...] = (
     _master("cashy_peer_server_accepted_total", "counter", "Connections accepted, whoever made them.", "peer_server.accepted_total"),
     _master("cashy_peer_server_turned_away_total", "counter", "Connections closed at once, there being too many.", "peer_server.turned_away_total"),
     _master("cashy_peer_server_greeted_total", "counter", "Connections that showed who they are and were let in.", "peer_server.greeted_total"),
+    _master(
+        "cashy_peer_server_tls_handshakes_failed_total", "counter", "TLS handshakes that came to no agreement.",
+        "peer_server.handshakes_failed_total",
+    ),
+    _master(
+        "cashy_certificate_expires_seconds", "gauge",
+        "Seconds until the certificate expires by which this host proves itself to the others; 0: it has.", "certificate_expires_s",
+    ),
     _master("cashy_peer_server_changes_total", "counter", "Changes of objects that other hosts told of.", "peer_server.changes_total"),
+    _master("cashy_peer_server_operations_total", "counter", "Requests of operators that other hosts passed on.", "peer_server.operations_total"),
     _master("cashy_peer_server_leases_total", "counter", "Leases that other hosts asked for.", "peer_server.leases_total"),
+    _master("cashy_peer_server_leavings_total", "counter", "Times that another host said that it stops.", "peer_server.leavings_total"),
     _master("cashy_peer_server_refused_total", "counter", "Connections that were not let in.", "peer_server.refused_total"),
     _master("cashy_peer_server_refusals_total", "counter", "The same, by reason.", "peer_server.refused_<reason>_total"),
     _master("cashy_peer_server_reads_total", "counter", "Blocks that other hosts asked for.", "peer_server.reads_total"),
@@ -298,6 +530,11 @@ _S3: tuple[Family, ...] = (
     _s3("cashy_s3_requests_total", "counter", "Requests received.", "requests_total"),
     _s3("cashy_s3_rights_asked_total", "counter", "Questions to stores whether a caller may read an object.", "rights_asked_total"),
     _s3("cashy_s3_rights_refused_total", "counter", "Of these, those that were answered with no.", "rights_refused_total"),
+    _s3(
+        "cashy_s3_rights_in_grace_total", "counter", "Callers let in by what the store said before, since it could not be reached.",
+        "rights_in_grace_total",
+    ),
+    _s3("cashy_s3_stale_answers_total", "counter", "Answers marked as stale, since the origin could not be reached.", "stale_answers_total"),
     _s3("cashy_s3_hits_total", "counter", "Requests answered at once, out of one block in shared memory.", "hits_total"),
     _s3("cashy_s3_misses_total", "counter", "Questions to the master, for metadata or a block.", "misses_total"),
     _s3("cashy_s3_sent_bytes_total", "counter", "Bytes of objects handed to connections.", "bytes_sent_total"),
@@ -343,8 +580,11 @@ FAMILIES: tuple[Family, ...] = (
     *_READS,
     *_FILLS,
     *_MEMORY,
+    *_OPERATING,
     *_CLIENTS,
     *_ORIGINS,
+    *_DISKS,
+    *_MEMBERSHIP,
     *_PEERS,
     *_PEER_SERVER,
     *_S3,

@@ -19,11 +19,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from cashy.errors import CashyError
 
-__all__ = ["BlockRead", "BlockSink", "OnDone", "ObjectMeta", "Origin"]
+__all__ = ["BlockRead", "BlockSink", "OnDone", "Listed", "ListedPage", "ObjectMeta", "Origin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,23 @@ class ObjectMeta:
     content_type: str = "application/octet-stream"
     headers: tuple[tuple[str, str], ...] = ()
     user_metadata: tuple[tuple[str, str], ...] = ()
+
+
+class Listed(NamedTuple):
+    """One entry of a listing: a key, or the common prefix (it ends in ``/``) of several. Seconds since the epoch; ``version`` as of ``head``."""
+
+    key: str
+    is_prefix: bool
+    size_bytes: int = 0
+    last_modified: float = 0.0
+    version: str = ""
+
+
+class ListedPage(NamedTuple):
+    """One page of a listing; ``token`` asks for the next one, empty: there is none."""
+
+    entries: tuple[Listed, ...]
+    token: str
 
 
 class BlockSink(Protocol):
@@ -91,7 +108,8 @@ class BlockRead:
     sooner.
 
     With ``expected_version`` any other version is :class:`~cashy.errors.VersionChanged`; ``None`` takes what
-    there is (a first read). One object serves for one read; ``state`` belongs to the origin.
+    there is (a first read). One object serves for one read; ``state`` belongs to the origin. ``on_retry`` is told of each failure after which the
+    origin tries again by itself, and after how many seconds; for whoever traces the read.
     """
 
     bucket: str
@@ -102,6 +120,7 @@ class BlockRead:
     sink: BlockSink
     on_done: OnDone
     state: Any = field(default=None, repr=False)
+    on_retry: Callable[[CashyError, float], None] | None = field(default=None, repr=False)
 
 
 class Origin(ABC):
@@ -134,6 +153,16 @@ class Origin(ABC):
     @abstractmethod
     async def head(self, bucket: str, key: str) -> ObjectMeta:
         """The object's metadata as the origin gives it now; raises a :class:`~cashy.errors.CashyError`."""
+
+    @abstractmethod
+    async def list_page(
+        self, bucket: str, prefix: str, *, folds: bool, token: str, entries_max: int
+    ) -> ListedPage:
+        """A page of the keys that begin with ``prefix``, as the origin has them now, in the binary order of their UTF-8.
+
+        ``folds``: those that share what goes on behind the prefix up to a ``/`` are one entry. ``token`` is the former page's, or empty.
+        Raises a :class:`~cashy.errors.CashyError`: ``NoSuchBucket``, ``AccessDenied``, ``InvalidRequest`` for a wrong token.
+        """
 
     @abstractmethod
     async def close(self) -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
+from cashy.core.breaker import ORIGIN_REST_MAX_S, Breaker
 from cashy.errors import (
     AccessDenied,
     CashyError,
@@ -37,9 +38,11 @@ from cashy.errors import (
     OriginUnavailable,
     VersionChanged,
 )
-from cashy.origin.base import BlockRead, ObjectMeta, Origin
+from cashy.origin.base import BlockRead, ListedPage, ObjectMeta, Origin
 from cashy.origin.beneath import error_of_os, open_beneath, relative_path
+from cashy.origin.directory_pages import DirectoryPages
 from cashy.origin.file_threads import FileJob, FileThreads
+from cashy.origin.file_version import version_of
 from cashy.origin.loop_inbox import LoopInbox
 
 __all__ = ["CHUNK_BYTES", "DirectoryOrigin", "QUEUE_MAX", "Preadv", "version_of"]
@@ -59,11 +62,6 @@ kernel.
 
 Preadv: TypeAlias = Callable[[int, Sequence[memoryview], int], int]
 """As ``os.preadv``: descriptor, buffers, offset; gives the count of bytes read."""
-
-
-def version_of(status: os.stat_result) -> str:
-    """``size-mtime_ns-inode`` in hex."""
-    return f"{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ino:x}"
 
 
 class _Task(FileJob):
@@ -113,6 +111,7 @@ class DirectoryOrigin(Origin):
         self._root = os.fspath(root)
         self._threads = FileThreads(name, threads_max=threads, queue_max=queue_max)
         self._read_timeout_s = read_timeout_s
+        self._pages = DirectoryPages(name, self._root)
         self._preadv = preadv
         self._tasks: set[_Task] = set()
         self._inbox: LoopInbox | None = None
@@ -122,6 +121,8 @@ class DirectoryOrigin(Origin):
         self._heads_total = 0
         self._bytes_total = 0
         self._timeouts_total = 0
+        self._breaker = Breaker(ORIGIN_REST_MAX_S)
+        self._passed_over_total = 0
         self._cancels_total = 0
 
     # ------------------------------------------------------------ the interface, on the loop's thread
@@ -169,10 +170,17 @@ class DirectoryOrigin(Origin):
         finally:
             task.over = True
 
+    async def list_page(
+        self, bucket: str, prefix: str, *, folds: bool, token: str, entries_max: int
+    ) -> ListedPage:
+        """Walks as far as the page needs; see :meth:`Origin.list_page`."""
+        return await self._pages.page(bucket, prefix, folds=folds, token=token, entries_max=entries_max)
+
     async def close(self) -> None:
         """Ends the threads. Reads under way end at their next piece, those stuck by then with OriginTimeout."""
         self._closed = True
         self._threads.close()
+        self._pages.close()
         if self._tasks:
             self._drained = asyncio.Event()
             try:
@@ -190,7 +198,10 @@ class DirectoryOrigin(Origin):
             "heads_total": self._heads_total,
             "bytes_total": self._bytes_total,
             "timeouts_total": self._timeouts_total,
+            "passed_over_total": self._passed_over_total,
+            "hosts_resting": int(not self._breaker.is_closed),
             "cancels_total": self._cancels_total,
+            "lists_total": self._pages.pages_total,
             **self._threads.counters(),
         }
 
@@ -202,7 +213,16 @@ class DirectoryOrigin(Origin):
         return self._inbox
 
     def _start(self, loop: asyncio.AbstractEventLoop, task: _Task) -> None:
-        self._threads.submit(task)
+        if not self._breaker.ask(loop.time()):
+            self._passed_over_total += 1
+            raise OriginUnavailable(
+                f"{self.name}: is left alone for a moment: the last reads have not come back from its file system"
+            )
+        try:
+            self._threads.submit(task)
+        except CashyError:
+            self._breaker.given_up()
+            raise
         self._tasks.add(task)
         task.timer = loop.call_later(self._read_timeout_s, self._expire, task)
 
@@ -212,6 +232,7 @@ class DirectoryOrigin(Origin):
         if task.over:
             return
         self._timeouts_total += 1
+        self._breaker.failed(asyncio.get_running_loop().time())
         where = "its thread is stuck in the file system" if stuck else "no thread was free in time"
         limit = f"no answer within {self._read_timeout_s:g} s"
         self._tell(task, OriginTimeout(f"{self._name_of(task)}: {limit}; {where}"))
@@ -233,7 +254,8 @@ class DirectoryOrigin(Origin):
             read.sink.advanced(watermark)
 
     def _come_back(self, task: _Task, read: BlockRead | None, error: CashyError | None) -> None:
-        """The thread has left the task and its buffer for good."""
+        """The thread has left the task and its buffer for good. Whatever came of it, the file system answers."""
+        self._breaker.succeeded()
         self._tasks.discard(task)
         if self._drained is not None and not self._tasks:
             self._drained.set()

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from cashy.core.backoff import RetryBudget
 from cashy.core.s3_address import Addressing, parse_endpoint
+from cashy.core.s3_list_answer import list_query
 from cashy.core.s3_regions import BucketPlace, BucketPlaces
 from cashy.errors import (
     CashyError,
@@ -28,12 +29,13 @@ from cashy.errors import (
     OriginUnavailable,
     SlowDown,
 )
-from cashy.origin.base import BlockRead, ObjectMeta, Origin
+from cashy.origin.base import BlockRead, Listed, ListedPage, ObjectMeta, Origin
 from cashy.origin.credentials import Credentials, CredentialSource
 from cashy.origin.s3_answer import AnswerHead, error_of, meta_of
 from cashy.origin.s3_calls import CallFigures, HeadCall, ReadCall, StoreCall
 from cashy.origin.s3_hosts import StoreHosts
 from cashy.origin.s3_http import Exchange
+from cashy.origin.s3_list_call import ListCall
 from cashy.origin.s3_pool import PoolLimits
 from cashy.origin.s3_sign import request_bytes
 
@@ -85,6 +87,7 @@ class S3Origin(Origin):
         self.paused: set[StoreCall] = set()
         self._reads_total = 0
         self._heads_total = 0
+        self._lists_total = 0
         self._cancels_total = 0
 
     # ------------------------------------------------------------ the interface
@@ -124,6 +127,19 @@ class S3Origin(Origin):
                 raise NoSuchBucket(f"{what}: the store has no bucket {bucket!r}")
         raise error
 
+    async def list_page(
+        self, bucket: str, prefix: str, *, folds: bool, token: str, entries_max: int
+    ) -> ListedPage:
+        """ListObjectsV2; see :meth:`Origin.list_page`."""
+        self._lists_total += 1
+        query = list_query(prefix, folds=folds, token=token, keys_max=entries_max)
+        what = f"{self.name}: listing of {bucket}/{prefix}"
+        try:
+            answer = await ListCall(self, bucket, query, what, keys_max=entries_max).result()
+        except NoSuchObject:  # 404 without S3's own code
+            raise NoSuchBucket(f"{what}: the store has no bucket {bucket!r}") from None
+        return ListedPage(tuple(Listed(*key) for key in answer.keys), answer.token)
+
     async def close(self) -> None:
         """Closes all connections; reads under way end with OriginUnavailable."""
         await self._keys.close()
@@ -138,6 +154,7 @@ class S3Origin(Origin):
             **connections,
             "reads_total": self._reads_total,
             "heads_total": self._heads_total,
+            "lists_total": self._lists_total,
             "cancels_total": self._cancels_total,
             "retries_total": connections["retries_total"] + calls.retries_total,
             "retries_refused_total": calls.retries_refused_total,

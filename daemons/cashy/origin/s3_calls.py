@@ -2,9 +2,8 @@
 
 *Law.* A call has a deadline, at which it ends wherever it is: waiting, connecting, pausing before a retry, receiving. Before it, three
 kinds of answers are not yet the outcome: a redirect to another region, a refusal that may pass (``core/backoff.py``), and a connection that
-broke. A broken transfer goes on at the byte it had reached, with If-Match on the version it had; so the buffer is asked for once
-and bytes that were announced stay. What cannot be reached (refused, no such host) and what keeps silent is told at once: the
-caller has other hosts to ask, and the deadline would pass in waiting.
+broke or fell silent. A broken transfer goes on at the byte it had reached, with If-Match on the version it had; so the buffer is asked for once
+and bytes that were announced stay. What cannot be reached (refused, no such host) is told at once: the caller has other hosts to ask.
 
 A store answers 416 to any range of an empty object, and to one beyond the end; the size is then asked for by a second request (the whole object
 when it must be empty, else HEAD), so both come out as reads of no bytes with the right metadata.
@@ -173,7 +172,7 @@ class StoreCall(ABC):
             self.finish(error)
 
     def broke(self, error: CashyError) -> None:
-        """The connection ended before the answer was complete."""
+        """The connection ended, or fell silent and was closed, before the answer was complete."""
         self._try_again(error, 0.0)
 
     def _try_again(self, error: CashyError, asked_s: float) -> None:
@@ -191,9 +190,13 @@ class StoreCall(ABC):
             return
         self._retries += 1
         origin.figures.retries_total += 1
+        self.retried(error, delay_s)
         self.exchange = None
         origin.paused.add(self)
         self._pause = self._loop.call_later(delay_s, self.go_on)
+
+    def retried(self, error: CashyError, delay_s: float) -> None:  # noqa: B027 - only reads have somebody to tell
+        """It is begun anew after a pause."""
 
 
 class HeadCall(StoreCall):
@@ -317,6 +320,11 @@ class ReadCall(StoreCall):
         self.read.on_done(self.read, error)
 
     # ------------------------------------------------------------ answers
+
+    def retried(self, error: CashyError, delay_s: float) -> None:
+        """Tells who wants to know."""
+        if self.read.on_retry is not None:
+            self.read.on_retry(error, delay_s)
 
     def arrived(self) -> None:
         """All bytes are in the buffer."""

@@ -69,6 +69,8 @@ class StoreHosts:
             "timeouts_total": totals.timeouts_total,
             "connections_opened_total": totals.connections_opened_total,
             "connect_failures_total": totals.connect_failures_total,
+            "passed_over_total": totals.passed_over_total,
+            "hosts_resting": sum(not pool.breaker.is_closed for pool in pools),
             "cancels_drained_total": totals.cancels_drained_total,
             "cancels_closed_total": totals.cancels_closed_total,
             "connections": sum(pool.connections for pool in pools),

@@ -88,6 +88,9 @@ class Exchange(ABC):
     body_bytes_max = 0
     """How much may come at most, as long as the head has not told: whether to drain after a cancel."""
 
+    text_bytes_max = ERROR_BODY_BYTES_MAX
+    """How much of a body for which there is no buffer is handed to ``ended``; a longer one is cut off."""
+
     def __init__(self) -> None:
         self.connection: StoreConnection | None = None
         self.pool: StorePool | None = None
@@ -102,7 +105,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def head_arrived(self, head: AnswerHead) -> memoryview | None:
-        """Gives the buffer that the body must fill exactly, or None to have up to ``ERROR_BODY_BYTES_MAX`` of
+        """Gives the buffer that the body must fill exactly, or None to have up to ``text_bytes_max`` of
         it handed to ``ended``.
 
         May raise a CashyError, with which the exchange ends.
@@ -152,6 +155,10 @@ class ConnectionOwner(Protocol):
 
     def answered(self, status: int) -> None:
         """The head of an answer has come."""
+        ...
+
+    def timed_out(self) -> None:
+        """The answer, or more of it, did not come in time."""
         ...
 
     def retry(self, exchange: Exchange) -> bool:
@@ -424,8 +431,9 @@ class StoreConnection(asyncio.BufferedProtocol):
 
     def _collect(self, piece: bytes) -> None:
         self._collected += piece
-        if len(self._collected) > ERROR_BODY_BYTES_MAX:
-            del self._collected[ERROR_BODY_BYTES_MAX:]
+        limit = self._exchange.text_bytes_max if self._exchange is not None else ERROR_BODY_BYTES_MAX
+        if len(self._collected) > limit:
+            del self._collected[limit:]
             self._notes.keep_alive = False
             self._complete()
 
@@ -498,10 +506,11 @@ class StoreConnection(asyncio.BufferedProtocol):
         if self._exchange is None:
             self.close()
             return
-        self._owner.figures.timeouts_total += 1
+        self._owner.timed_out()
         limits = self._owner.timeouts
         if self._phase is Phase.HEAD:
             text = f"no answer within {limits.head_s:g} s"
         else:
             text = f"no further bytes within {limits.read_s:g} s, after {self._filled} of {self._due}"
+        self._exchange.is_broken = True
         self._fail(OriginTimeout(f"{self._exchange.what}: {text}"))

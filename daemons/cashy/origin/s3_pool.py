@@ -3,7 +3,8 @@
 *Law.* At most ``connections_max`` connections exist, at most ``queue_max`` requests wait; more is SlowDown at
 once, not memory. A request goes to the connection used last (others may grow cold and be closed), else a new
 connection is made, else it waits in order. A host that answers SlowDown gets fewer requests at a time, and more
-again as it answers (:class:`~cashy.core.backoff.Window`).
+again as it answers (:class:`~cashy.core.backoff.Window`). One that answers nothing, several times in a row, is left alone for a moment, and
+comes back by one request that tries (:mod:`cashy.core.breaker`).
 
 A connection that a store closed while it was kept alive is not the request's fault: if no byte of an answer had
 come, the request gets one retry at once, and the other idle connections, which were probably closed together
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cashy.core.backoff import Window
+from cashy.core.breaker import ORIGIN_REST_MAX_S, Breaker
 from cashy.errors import CashyError, InternalError, OriginTimeout, OriginUnavailable, SlowDown
 from cashy.origin.dial import DialPlace, dial
 from cashy.origin.s3_http import Exchange, StoreConnection
@@ -53,6 +55,7 @@ class PoolFigures:
     timeouts_total: int = 0
     connections_opened_total: int = 0
     connect_failures_total: int = 0
+    passed_over_total: int = 0
     cancels_drained_total: int = 0
     cancels_closed_total: int = 0
 
@@ -76,6 +79,7 @@ class StorePool:
         self.figures = figures
         self._on_unused = on_unused
         self._window = Window(limits.connections_max)
+        self.breaker = Breaker(ORIGIN_REST_MAX_S)
         self._live: set[StoreConnection] = set()
         self._idle: dict[StoreConnection, None] = {}  # in the order of last use
         self._queue: OrderedDict[Exchange, None] = OrderedDict()
@@ -116,6 +120,11 @@ class StorePool:
         if self._closed:
             self._end_later(exchange, OriginUnavailable(f"{self._name}: closed"))
             return
+        if not self.breaker.ask(asyncio.get_running_loop().time()):
+            self.figures.passed_over_total += 1
+            text = f"{self.place.host} is left alone for a moment: it has not answered the last requests"
+            self._end_later(exchange, OriginUnavailable(f"{self._name}: {text}"))
+            return
         has_place = self._can_send() or (self._can_connect() and len(self._connecting) <= len(self._queue))
         if not has_place and len(self._queue) - len(self._connecting) >= self.limits.queue_max:
             text = (
@@ -132,6 +141,7 @@ class StorePool:
         if exchange.is_over:
             return
         exchange.is_over = True
+        self.breaker.given_up()
         self._queue.pop(exchange, None)
         connection, exchange.connection = exchange.connection, None
         if connection is None:
@@ -192,12 +202,18 @@ class StorePool:
         self._tell_if_unused()
 
     def answered(self, status: int) -> None:
-        """The head of an answer has come."""
+        """The head of an answer has come. Whatever it says, the host answers."""
+        self.breaker.succeeded()
         if status in REFUSALS:
             self.figures.slow_downs_total += 1
             self._window.refused(self._busy, asyncio.get_running_loop().time())
         else:
             self._window.succeeded()
+
+    def timed_out(self) -> None:
+        """A request had no answer in time, or not all of it."""
+        self.figures.timeouts_total += 1
+        self.breaker.failed(asyncio.get_running_loop().time())
 
     def retry(self, exchange: Exchange) -> bool:
         """Puts an exchange at the head of the queue, for a fresh connection; once only."""
@@ -282,6 +298,7 @@ class StorePool:
     def _fail_connect(self, task: asyncio.Task[None], error: CashyError) -> None:
         self._connecting.discard(task)
         self.figures.connect_failures_total += 1
+        self.breaker.failed(asyncio.get_running_loop().time())
         if not self._live:
             self._fail_queue(error)
         self._tell_if_unused()

@@ -61,7 +61,8 @@ def request_bytes(
 ) -> bytes:
     """The head of a request, ready to be sent; signed if there are ``secrets``.
 
-    ``authority`` is the Host header's value. ``headers`` have lower-case names and are all signed with ``host``. Raises InvalidName for a value with
+    ``authority`` is the Host header's value. ``path`` may end in a query: its names in order, encoded as a signature wants it.
+    ``headers`` have lower-case names and are all signed with ``host``. Raises InvalidName for a value with
     control characters.
     """
     for value in headers.values():
@@ -85,7 +86,8 @@ def _authorization(
     names = sorted(lines)
     signed = ";".join(names)
     canonical_headers = "".join([f"{name}:{' '.join(lines[name].split())}\n" for name in names])
-    canonical = f"{method}\n{path}\n\n{canonical_headers}\n{signed}\n{EMPTY_SHA256}"
+    path, _, query = path.partition("?")  # a "?" of a key is encoded
+    canonical = f"{method}\n{path}\n{query}\n{canonical_headers}\n{signed}\n{EMPTY_SHA256}"
     scope = f"{stamp[:8]}/{region}/s3/aws4_request"
     digest = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
     to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"

@@ -6,6 +6,7 @@ An answer of the *other host's origin* (``NoSuchObject``, ``VersionChanged``, ``
 
 from __future__ import annotations
 
+from cashy.core.hot_blocks import Hot
 from cashy.core.peer_frames import PeerError, PeerProtocolError
 from cashy.core.peer_greeting import GreetingRefused
 from cashy.errors import SlowDown
@@ -14,6 +15,7 @@ __all__ = [
     "GreetingRefused",
     "PeerBusy",
     "PeerCorrupt",
+    "PeerElsewhere",
     "PeerError",
     "PeerProtocolError",
     "PeerTimeout",
@@ -43,3 +45,13 @@ class PeerBusy(PeerError, SlowDown):
     """As many requests as a connection takes are under way to this host; nothing was sent."""
 
     code = "SLOW_DOWN"
+
+
+class PeerElsewhere(PeerError, SlowDown):
+    """The block is hot, and another host that holds it is to be asked: see :mod:`cashy.core.hot_blocks`."""
+
+    code = "SLOW_DOWN"
+
+    def __init__(self, message: str, hot: Hot) -> None:
+        super().__init__(message)
+        self.hot = hot

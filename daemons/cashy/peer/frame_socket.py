@@ -9,6 +9,9 @@ Going out, control frames go first (an answer's head, a PONG must not wait behin
 frame that the kernel took in part must be completed, even if its source is withdrawn meanwhile: then the rest, at most a frame, is
 copied.
 
+A socket with TLS (:class:`~cashy.peer.tls_socket.TlsSocket`) has the same calls with the same meaning, and may hold bytes that the kernel
+shows no more.
+
 ``sendfile`` was tried: from tmpfs over loopback it took more CPU than the copy [measured], and its pages must stay untouched until the
 other side has read them.
 """
@@ -25,6 +28,7 @@ from cashy.core.peer_frames import Kind, PeerError
 from cashy.core.peer_wire import Frame, FrameReader, FrameWriter, Incoming
 from cashy.peer.errors import PeerUnavailable
 from cashy.peer.limits import CONTROL_QUEUE_BYTES_MAX, NOT_SENT_BYTES, TURN_BYTES_MAX
+from cashy.peer.tls_socket import TlsSocket, explain_broken
 
 __all__ = ["DataSource", "FrameHandler", "FrameSocket", "prepare_socket"]
 
@@ -63,12 +67,13 @@ class FrameSocket:
     """Owns ``sock`` (prepared). Reading begins at once; the handler's first call comes in a later turn of the loop."""
 
     __slots__ = (
-        "_control", "_control_bytes", "_handler", "_is_reading", "_is_scheduled", "_is_writing", "_loop", "_sending", "_sock", "_sources", "_unsent",
-        "_writer", "blocked_since", "bytes_in", "bytes_out", "heard_at", "is_closed", "reader",
+        "_control", "_control_bytes", "_handler", "_is_reading", "_is_scheduled", "_is_writing", "_loop", "_sending", "_sock", "_sources", "_tls",
+        "_unsent", "_writer", "blocked_since", "bytes_in", "bytes_out", "heard_at", "is_closed", "reader",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, reader: FrameReader, handler: FrameHandler) -> None:
+    def __init__(self, sock: socket.socket | TlsSocket, reader: FrameReader, handler: FrameHandler) -> None:
         self._sock = sock
+        self._tls = sock if isinstance(sock, TlsSocket) else None
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._writer = FrameWriter()
@@ -108,13 +113,15 @@ class FrameSocket:
             self._sources.append(source)
             self._schedule()
 
-    def withdraw(self, source: DataSource) -> None:
-        """The source is never asked again, and its memory not referenced, when this returns."""
+    def withdraw(self, source: DataSource) -> bool:
+        """The source is never asked again, and its memory not referenced, when this returns; True: the frame that it cut last will still leave."""
         if self._sending is source:
             self._sending = None
             self._unsent = [bytes(piece) for piece in self._unsent]
-        elif source in self._sources:
+            return True
+        if source in self._sources:
             self._sources.remove(source)
+        return False
 
     def close(self, error: PeerError) -> None:
         """Closes at once; the handler hears of it from inside this call."""
@@ -162,7 +169,7 @@ class FrameSocket:
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as error:
-                self.close(PeerUnavailable(f"the connection broke: {error}"))
+                self.close(explain_broken(error))
                 return
             budget -= sent
             self._took(sent, due)
@@ -222,11 +229,19 @@ class FrameSocket:
     def _listen(self, is_wanted: bool) -> None:
         if is_wanted and not self._is_reading:
             self._loop.add_reader(self._sock, self._readable)
+            self._read_on()
         elif not is_wanted and self._is_reading:
             self._loop.remove_reader(self._sock)
         self._is_reading = is_wanted
 
+    def _read_on(self) -> None:
+        """Comes back to what TLS has taken off the kernel: the loop would not tell of it."""
+        if self._tls is not None and not self.is_closed and self._tls.pending():
+            self._loop.call_soon(self._readable)
+
     def _readable(self) -> None:
+        if self.is_closed:
+            return
         budget = TURN_BYTES_MAX
         while budget > 0 and self._is_reading:
             buffers = self.reader.buffers()
@@ -235,7 +250,7 @@ class FrameSocket:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                self.close(PeerUnavailable(f"the connection broke: {error}"))
+                self.close(explain_broken(error))
                 return
             if count == 0:
                 self.close(PeerUnavailable("the other side closed the connection"))
@@ -248,6 +263,7 @@ class FrameSocket:
             self.reader.received(count)
             if not self._handle_events() or count < room:
                 return
+        self._read_on()
 
     def _handle_events(self) -> bool:
         """Gives out what has come; False if that ended the connection."""

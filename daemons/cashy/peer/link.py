@@ -24,8 +24,11 @@ from cashy.peer.limits import (
     LOOKAHEAD_ASKING_BYTES,
     PING_S,
     REQUESTS_MAX,
+    SENDING_S,
+    SILENT_AFTER_S,
 )
 from cashy.peer.messages import parse_block
+from cashy.peer.tls_socket import TlsSocket
 
 __all__ = ["PeerLink", "Request"]
 
@@ -36,7 +39,7 @@ class Request(ABC):
     It is given up ``deadline_s`` after ``now`` (CLOCK_MONOTONIC), and when the other host has given no sign of it for ``silence_s``.
     """
 
-    __slots__ = ("deadline_at", "heard_at", "incoming", "is_over", "link", "silence_s")
+    __slots__ = ("deadline_at", "heard_at", "incoming", "is_over", "link", "silence_s", "waiting_since")
 
     kind: Kind
 
@@ -44,6 +47,8 @@ class Request(ABC):
         self.deadline_at = now + deadline_s
         self.silence_s = silence_s
         self.heard_at = now
+        #: When the other host said first that it is at the origin for it; 0.0: it has not.
+        self.waiting_since = 0.0
         self.link: PeerLink | None = None
         self.incoming: Incoming | None = None
         self.is_over = False
@@ -84,7 +89,7 @@ class PeerLink:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: socket.socket | TlsSocket,
         identity: PeerIdentity,
         to_host: str,
         ended: Callable[[PeerLink, PeerError], None],
@@ -101,12 +106,22 @@ class PeerLink:
         self._given_up: list[tuple[float, Incoming]] = []  # until when the other side must have ended it
         self._last_id = 0
         self._pinged_at: float | None = None
+        self._silent_at = 0.0  # when that was last seen to be without an answer for too long
+        #: How often it was.
+        self.silences = 0
         self._frame: int | None = None  # the one that was arriving at the last look, and since when
         self._frame_since = 0.0
+        #: What the other side has shown, over TLS.
+        self.certificate = sock.certificate if isinstance(sock, TlsSocket) else None
         self.socket = FrameSocket(sock, FrameReader(State.AWAIT_CHALLENGE, LOOKAHEAD_ASKING_BYTES), self)
         self.socket.send(Kind.HELLO, 0, self._greeting.hello)
 
     # ------------------------------------------------------------ requests
+
+    @property
+    def version(self) -> int:
+        """The protocol's version on this connection; 0 before the greeting."""
+        return self._greeting.version
 
     @property
     def requests_under_way(self) -> int:
@@ -128,6 +143,13 @@ class PeerLink:
         request.incoming = self.socket.reader.expect(self._last_id, request.kind)
         self._requests[self._last_id] = request
         self.socket.send(request.kind, self._last_id, payload)
+
+    def is_sending(self, now: float) -> bool:
+        """Whether bytes of answers are coming: what is asked now stands behind them."""
+        return now - self.socket.heard_at < SENDING_S and any(
+            request.incoming is not None and request.incoming.length > 0
+            for request in self._requests.values()
+        )
 
     def give_up(self, request: Request) -> None:
         """Nobody wants the answer: when this returns nothing is written into its buffer any more."""
@@ -160,6 +182,7 @@ class PeerLink:
         request.heard_at = self.socket.heard_at
         if frame.kind is Kind.WAITING:
             self.waits_heard += 1
+            request.waiting_since = request.waiting_since or request.heard_at
             return
         if incoming.is_over:
             del self._requests[incoming.request_id]
@@ -233,6 +256,11 @@ class PeerLink:
         """Nothing is awaited from the other side, so nobody needs to look often."""
         return not self.requests_under_way and self._pinged_at is None
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the other side gives no answer to PING either, and nobody knows yet whether it is dead."""
+        return self._silent_at > self.socket.heard_at
+
     def sweep(self, now: float, is_late: bool) -> None:
         """Looks at deadlines and silence. ``is_late``: this host's loop stood still, which says nothing about the other host."""
         self._watch_frame(now, is_late)
@@ -267,6 +295,20 @@ class PeerLink:
             self._pinged_at = now  # what the other side sent meanwhile may not have been read yet
         elif now - self._pinged_at >= DEAD_AFTER_S:
             self.close(PeerUnavailable(f"no byte for {now - heard_at:.1f} s, not even the answer to PING"))
+        elif now - self._pinged_at >= SILENT_AFTER_S:
+            self._is_silent(now, heard_at)
+
+    def _is_silent(self, now: float, heard_at: float) -> None:
+        """Metadata is asked of somebody else; what becomes of a block's read, its reader decides (:attr:`is_silent`)."""
+        self.silences += not self.is_silent
+        self._silent_at = now
+        for request in [each for each in self._requests.values() if each.kind is Kind.HEAD]:
+            self.give_up(request)
+            request.failed(
+                PeerTimeout(
+                    f"host {self.to_host!r} has not answered PING, nothing for {now - heard_at:.1f} s"
+                )
+            )
 
     def _ping(self, now: float) -> None:
         if self._pinged_at is None:

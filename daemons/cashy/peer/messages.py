@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
+from aviary.cashy.v1.operate_pb2 import HostAnswer, HostRequest
 from aviary.cashy.v1.peer_pb2 import (
     PeerBlock,
     PeerChange,
@@ -22,17 +23,24 @@ from aviary.cashy.v1.peer_pb2 import (
     PeerHeadRequest,
     PeerLease,
     PeerLeaseRequest,
+    PeerLeaving,
+    PeerListId,
     PeerMeta,
     PeerNoted,
     PeerObject,
     PeerPromise,
     PeerReadRequest,
     PeerStatusRequest,
+    PeerWord,
 )
-from cashy.core.coherence import Change, Grant
+from cashy.core.coherence import Change, Grant, ListId, Word
+from cashy.core.hot_blocks import NOT_HOT, Hot
 from cashy.core.peer_frames import PAYLOAD_BYTES_MAX, Kind, PeerProtocolError
+from cashy.core.trace import TRACE_ID_BYTES
 from cashy.errors import CashyError, TooLarge, error_for_code
+from cashy.limits import CALLER_CHARACTERS_MAX, LOCATE_BLOCKS_PER_QUESTION
 from cashy.origin.base import ObjectMeta
+from cashy.peer.errors import PeerElsewhere
 from cashy.peer.service import HeadAnswer, HeadRequest, Noted, PeerRead, ReadRequest
 
 __all__ = [
@@ -43,16 +51,22 @@ __all__ = [
     "head_request_payload",
     "lease_payload",
     "lease_request_payload",
+    "leaving_payload",
     "meta_payload",
     "noted_payload",
+    "operate_payload",
+    "operated_payload",
     "parse_block",
     "parse_changed",
     "parse_error",
     "parse_head_request",
     "parse_lease",
     "parse_lease_request",
+    "parse_leaving",
     "parse_meta",
     "parse_noted",
+    "parse_operate",
+    "parse_operated",
     "parse_read_request",
     "parse_status_request",
     "read_request_payload",
@@ -81,6 +95,11 @@ def read_request_payload(read: PeerRead, left_s: float) -> bytes:
         size_bytes=read.size_bytes,
         deadline_ms=_milliseconds(left_s),
         silence_ms=_milliseconds(read.silence_s),
+        caller=read.caller,
+        trace_id=read.trace_id,
+        only_here=read.only_here,
+        copies=read.copies,
+        is_final=read.is_final,
     )
     return _serialise(Kind.READ, message)
 
@@ -105,15 +124,22 @@ def parse_read_request(payload: bytes, peer: str, block_bytes: int) -> ReadReque
         size_bytes=message.size_bytes if message.HasField("size_bytes") else None,
         deadline_s=message.deadline_ms / 1000,
         silence_s=message.silence_ms / 1000,
+        caller=message.caller[:CALLER_CHARACTERS_MAX],
+        trace_id=message.trace_id if len(message.trace_id) == TRACE_ID_BYTES else b"",
+        only_here=message.only_here,
+        copies=message.copies,
+        is_final=message.is_final,
     )
 
 
 def head_request_payload(
-    origin: str, url: str, bucket: str, key: str, revalidate: bool, left_s: float
+    origin: str, url: str, bucket: str, key: str, revalidate: bool, left_s: float, blocks: range = range(0)
 ) -> bytes:
     """HEAD. Raises ``TooLarge``."""
     where = PeerObject(origin=origin, bucket=bucket, key=key, url=url)
-    message = PeerHeadRequest(object=where, revalidate=revalidate, deadline_ms=_milliseconds(left_s))
+    message = PeerHeadRequest(
+        object=where, revalidate=revalidate, deadline_ms=_milliseconds(left_s), first_block=blocks.start, block_count=len(blocks)
+    )  # fmt: skip
     return _serialise(Kind.HEAD, message)
 
 
@@ -121,6 +147,10 @@ def parse_head_request(payload: bytes, peer: str) -> HeadRequest:
     """HEAD from host ``peer``. Raises ``PeerProtocolError``."""
     message = _parse(Kind.HEAD, PeerHeadRequest, payload)
     where = message.object
+    if message.block_count > LOCATE_BLOCKS_PER_QUESTION or message.first_block > _OFFSET_MAX:
+        raise PeerProtocolError(
+            f"HEAD asks where {message.block_count:,} blocks lie, {LOCATE_BLOCKS_PER_QUESTION:,} may be asked for"
+        )
     return HeadRequest(
         peer=peer,
         origin=where.origin,
@@ -129,6 +159,7 @@ def parse_head_request(payload: bytes, peer: str) -> HeadRequest:
         url=where.url,
         revalidate=message.revalidate,
         deadline_s=message.deadline_ms / 1000,
+        blocks=range(message.first_block, message.first_block + message.block_count),
     )
 
 
@@ -159,7 +190,9 @@ def noted_payload(noted: Noted) -> bytes:
     promises = [
         PeerPromise(host=host, left_ms=_milliseconds_up(left_ns)) for host, left_ns in noted.promises.items()
     ]
-    message = PeerNoted(counts_in_ms=_milliseconds_up(noted.counts_in_ns), promises=promises)
+    message = PeerNoted(
+        counts_in_ms=_milliseconds_up(noted.counts_in_ns), promises=promises, word=_word_message(noted.word)
+    )
     return _serialise(Kind.NOTED, message)
 
 
@@ -167,7 +200,16 @@ def parse_noted(payload: bytes) -> Noted:
     """NOTED. Raises ``PeerProtocolError``."""
     message = _parse(Kind.NOTED, PeerNoted, payload)
     promises = {promise.host: promise.left_ms * 1_000_000 for promise in message.promises}
-    return Noted(message.counts_in_ms * 1_000_000, promises)
+    return Noted(message.counts_in_ms * 1_000_000, promises, _parse_word(message.word))
+
+
+def _word_message(word: Word) -> PeerWord:
+    counted = [PeerListId(version=each.version, digest=each.digest) for each in word.counted]
+    return PeerWord(counted=counted, acts=word.acts)
+
+
+def _parse_word(message: PeerWord) -> Word:
+    return Word(tuple(ListId(each.version, each.digest) for each in message.counted), message.acts)
 
 
 def lease_request_payload(incarnation: int, number: int, left_s: float) -> bytes:
@@ -192,6 +234,7 @@ def lease_payload(grant: Grant) -> bytes:
         changes=[
             PeerChange(name=change.name, is_over=change.is_over, by=change.by) for change in grant.changes
         ],
+        word=_word_message(grant.word),
     )
     return _serialise(Kind.LEASED, message)
 
@@ -205,7 +248,40 @@ def parse_lease(payload: bytes) -> Grant:
         duration_ns=message.duration_ms * 1_000_000,
         is_complete=message.is_complete,
         changes=tuple(Change(change.name, change.is_over, change.by) for change in message.changes),
+        word=_parse_word(message.word),
     )
+
+
+def leaving_payload(left_s: float) -> bytes:
+    """LEAVING."""
+    return PeerLeaving(deadline_ms=_milliseconds(left_s)).SerializeToString()
+
+
+def parse_leaving(payload: bytes) -> None:
+    """LEAVING is answered at once. Raises ``PeerProtocolError``."""
+    _parse(Kind.LEAVING, PeerLeaving, payload)
+
+
+def operate_payload(request: HostRequest, left_s: float) -> bytes:
+    """OPERATE. Raises ``TooLarge``."""
+    request.deadline_ms = _milliseconds(left_s)
+    return _serialise(Kind.OPERATE, request)
+
+
+def parse_operate(payload: bytes) -> tuple[HostRequest, float]:
+    """OPERATE, and in how many seconds the answer is not wanted any more. Raises ``PeerProtocolError``."""
+    message = _parse(Kind.OPERATE, HostRequest, payload)
+    return message, message.deadline_ms / 1000
+
+
+def operated_payload(answer: HostAnswer) -> bytes:
+    """OPERATED. Raises ``TooLarge``."""
+    return _serialise(Kind.OPERATED, answer)
+
+
+def parse_operated(payload: bytes) -> HostAnswer:
+    """OPERATED. Raises ``PeerProtocolError``."""
+    return _parse(Kind.OPERATED, HostAnswer, payload)
 
 
 def parse_status_request(payload: bytes) -> None:
@@ -213,38 +289,59 @@ def parse_status_request(payload: bytes) -> None:
     _parse(Kind.STATUS, PeerStatusRequest, payload)
 
 
-def block_payload(meta: ObjectMeta, length: int, fresh_for_s: float) -> bytes:
+def block_payload(meta: ObjectMeta, length: int, fresh_for_s: float, hot: Hot = NOT_HOT) -> bytes:
     """BLOCK. Raises ``TooLarge``."""
-    message = PeerBlock(meta=_meta_message(meta), length=length, fresh_for_ms=_milliseconds(fresh_for_s))
+    message = PeerBlock(
+        meta=_meta_message(meta),
+        length=length,
+        fresh_for_ms=_milliseconds(fresh_for_s),
+        copies=hot.copies,
+        hot_for_ms=_milliseconds(hot.for_s),
+    )
     return _serialise(Kind.BLOCK, message)
 
 
-def parse_block(payload: bytes) -> tuple[ObjectMeta, int, float]:
-    """BLOCK: metadata, how many bytes come, for how many seconds the version is current. Raises ``PeerProtocolError``."""
+def parse_block(payload: bytes) -> tuple[ObjectMeta, int, float, Hot]:
+    """BLOCK: metadata, how many bytes come, for how many seconds the version is current, how hot. Raises ``PeerProtocolError``."""
     message = _parse(Kind.BLOCK, PeerBlock, payload)
-    return _parse_meta(Kind.BLOCK, message.meta), message.length, message.fresh_for_ms / 1000
+    meta = _parse_meta(Kind.BLOCK, message.meta)
+    return meta, message.length, message.fresh_for_ms / 1000, Hot(message.copies, message.hot_for_ms / 1000)
 
 
 def meta_payload(answer: HeadAnswer) -> bytes:
     """META. Raises ``TooLarge``."""
-    message = PeerHeadAnswer(meta=_meta_message(answer.meta), fresh_for_ms=_milliseconds(answer.fresh_for_s))
+    message = PeerHeadAnswer(
+        meta=_meta_message(answer.meta), fresh_for_ms=_milliseconds(answer.fresh_for_s), tiers=answer.tiers
+    )
     return _serialise(Kind.META, message)
 
 
 def parse_meta(payload: bytes) -> HeadAnswer:
     """META. Raises ``PeerProtocolError``."""
     message = _parse(Kind.META, PeerHeadAnswer, payload)
-    return HeadAnswer(_parse_meta(Kind.META, message.meta), message.fresh_for_ms / 1000)
+    return HeadAnswer(_parse_meta(Kind.META, message.meta), message.fresh_for_ms / 1000, message.tiers)
 
 
-def error_payload(code: str, message: str) -> bytes:
+def error_payload(code: str, message: str, hot: Hot = NOT_HOT) -> bytes:
     """ERROR; a message that is too long is cut."""
-    return PeerFailure(code=code, message=message[:_MESSAGE_CHARACTERS_MAX]).SerializeToString()
+    failure = PeerFailure(
+        code=code,
+        message=message[:_MESSAGE_CHARACTERS_MAX],
+        copies=hot.copies,
+        hot_for_ms=_milliseconds(hot.for_s),
+    )
+    return failure.SerializeToString()
 
 
 def parse_error(payload: bytes, peer: str) -> CashyError:
-    """ERROR from host ``peer``, as the error it stands for. Raises ``PeerProtocolError``."""
+    """ERROR from host ``peer``, as the error it stands for; :class:`~cashy.peer.errors.PeerElsewhere` for a hot block. Raises
+    ``PeerProtocolError``.
+    """
     failure = _parse(Kind.ERROR, PeerFailure, payload)
+    if failure.copies:
+        return PeerElsewhere(
+            f"host {peer!r}: {failure.message}", Hot(failure.copies, failure.hot_for_ms / 1000)
+        )
     return error_for_code(failure.code, f"host {peer!r}: {failure.message}")
 
 

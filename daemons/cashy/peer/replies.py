@@ -7,9 +7,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
+from cashy.core.hot_blocks import NOT_HOT
 from cashy.core.peer_frames import Kind, checksum, full_frame_end
 from cashy.errors import CashyError
 from cashy.origin.base import ObjectMeta
+from cashy.peer.errors import PeerElsewhere
 from cashy.peer.frame_socket import FrameSocket
 from cashy.peer.limits import CHECKSUMS_REMEMBERED_MAX, DEADLINE_GRACE_S, SIGNS_PER_SILENCE
 from cashy.peer.messages import block_payload, error_payload
@@ -59,7 +61,7 @@ class Reply:
 
     __slots__ = (
         "_available", "_buffer", "_crc", "_cut_end", "_is_offered", "_length", "_owner", "_said", "_said_at", "_sent", "_silence_s", "_sums",
-        "_when_gone", "asked_length", "deadline_at", "is_at_origin", "is_gone", "offset", "on_cancel", "request_id",
+        "_when_gone", "asked_length", "deadline_at", "hot", "is_at_origin", "is_gone", "offset", "on_cancel", "request_id",
     )  # fmt: skip
 
     def __init__(self, owner: ReplyOwner, request_id: int, request: ReadRequest, now: float) -> None:
@@ -74,6 +76,7 @@ class Reply:
         self.is_at_origin: Callable[[], bool] | None = None
         self.on_cancel: Callable[[], None] | None = None
         self.is_gone = False
+        self.hot = NOT_HOT
         self._buffer: memoryview | None = None
         self._length = 0
         self._available = 0
@@ -110,7 +113,7 @@ class Reply:
             return
         self._when_gone = when_gone
         try:
-            payload = block_payload(meta, length, fresh_for_s)
+            payload = block_payload(meta, length, fresh_for_s, self.hot)
         except CashyError as error:
             self.fail(error)
             return
@@ -139,7 +142,8 @@ class Reply:
     def fail(self, error: CashyError) -> None:
         """Ends the answer."""
         if not self.is_gone:
-            self._withdraw("failed", error_payload(error.code, error.message))
+            hot = error.hot if isinstance(error, PeerElsewhere) else NOT_HOT
+            self._withdraw("failed", error_payload(error.code, error.message, hot))
             self._release_soon()
 
     # ------------------------------------------------------------ the connection's side
@@ -167,6 +171,13 @@ class Reply:
             self._said_at = now
             return True
         return False
+
+    def says_at_once(self, now: float) -> bool:
+        """Whether the other host should be told now that this one is at the origin: it would ask somebody else soon who gives no sign."""
+        if self.is_gone or self._when_gone is not None or not self._is_worth_waiting_for():
+            return False
+        self._said_at = now
+        return True
 
     def _is_worth_waiting_for(self) -> bool:
         return self._available > self._sent or (self.is_at_origin is not None and self.is_at_origin())
@@ -201,9 +212,10 @@ class Reply:
 
     def _withdraw(self, outcome: str, error: bytes) -> None:
         socket = self._owner.socket
-        if self._buffer is not None:
-            socket.withdraw(self)
-        socket.send(Kind.ERROR, self.request_id, error)
+        is_leaving = self._buffer is not None and socket.withdraw(self)
+        # Behind its last frame there is no request any more that ERROR could be about.
+        if not (is_leaving and self._cut_end == self._length):
+            socket.send(Kind.ERROR, self.request_id, error)
         self._end(outcome)
 
     def _end(self, outcome: str) -> None:

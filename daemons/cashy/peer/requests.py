@@ -41,9 +41,9 @@ class Reading(Request):
         if frame.kind is Kind.ERROR:
             self.fail(parse_error(frame.payload, self._name))
             return
-        meta, length, fresh_for_s = parse_block(frame.payload)
+        meta, length, fresh_for_s, hot = parse_block(frame.payload)
         self._check_length(meta, length)
-        self.read.fresh_for_s = fresh_for_s
+        self.read.fresh_for_s, self.read.hot = fresh_for_s, hot
         try:
             self._check_version(meta)
             buffer = self.read.sink.begin(meta, length)

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Collection
 
 from aviary.cashy.v1.peer_pb2 import PeerRefusal
+from cashy.core.peer_frames import PeerError
 from cashy.core.peer_greeting import GreetingRefused, PeerIdentity
 from cashy.limits import ACCEPT_PAUSE_S
 from cashy.peer.frame_socket import prepare_socket
@@ -25,14 +26,18 @@ from cashy.peer.replies import ChecksumMemory
 from cashy.peer.reports import Reports
 from cashy.peer.service import PeerService
 from cashy.peer.serving import ServedPeer
+from cashy.peer.tls import PeerTls
+from cashy.peer.tls_handshake import Handshake
+from cashy.peer.tls_socket import TlsSocket
 
 __all__ = ["PeerServer"]
 
 _REASONS = tuple(name.lower() for name in PeerRefusal.Reason.keys()[1:])
 
 _COUNTED = (
-    "accepted_total", "bytes_received_total", "bytes_sent_total", "changes_total", "greeted_total", "heads_total", "leases_total",
-    "protocol_errors_total", "reads_cancelled_total", "reads_completed_total", "reads_failed_total", "reads_total", "refused_total",
+    "accepted_total", "bytes_received_total", "bytes_sent_total", "changes_total", "greeted_total", "handshakes_failed_total",
+    "heads_total", "leases_total", "leavings_total", "operations_total", "protocol_errors_total",
+    "reads_cancelled_total", "reads_completed_total", "reads_failed_total", "reads_total", "refused_total",
     *(f"refused_{reason}_total" for reason in _REASONS), "silent_clients_total", "slow_downs_total", "stalled_receivers_total", "turned_away_total",
     "waits_total",
 )  # fmt: skip
@@ -41,18 +46,21 @@ _COUNTED = (
 class PeerServer:
     """The peer endpoint. ``hosts``: names of the hosts that may connect (this one's own among them does not matter).
 
-    ``checksums``: what is known of blocks from when they came, if somebody keeps it.
+    ``checksums``: what is known of blocks from when they came, if somebody keeps it. ``tls`` None: plain connections, else none but over TLS.
     """
 
     def __init__(
-        self, service: PeerService, *, identity: PeerIdentity, hosts: Collection[str], checksums: ChecksumMemory | None = None
+        self, service: PeerService, *, identity: PeerIdentity, hosts: Collection[str], checksums: ChecksumMemory | None = None,
+        tls: PeerTls | None = None,
     ) -> None:  # fmt: skip
         self.service = service
         self.identity = identity
         self.hosts = frozenset(hosts) - {identity.host}
         self.checksums = ChecksumMemory() if checksums is None else checksums
+        self.tls = tls
         self.reports = Reports()
         self.counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
+        self._shaking: dict[Handshake, str] = {}  # and from which address
         self._greeting: set[ServedPeer] = set()
         self._greeted: dict[str, deque[ServedPeer]] = {}
         self._greeted_count = 0
@@ -82,6 +90,13 @@ class PeerServer:
         asyncio.get_running_loop().add_reader(listener, self._acceptable)
         self._arm()
 
+    def let_in(self, hosts: Collection[str]) -> None:
+        """From now on these may connect; connections of others end."""
+        self.hosts = frozenset(hosts) - {self.identity.host}
+        for connection in self._connections():
+            if connection.host and connection.host not in self.hosts:
+                connection.close("the host is not in the list of hosts any more")
+
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens (the port as bound)."""
@@ -98,9 +113,15 @@ class PeerServer:
         return figures | {
             "checksummed_ranges": len(self.checksums),
             "connections": self._greeted_count,
-            "greetings_under_way": len(self._greeting),
+            "greetings_under_way": len(self._greeting) + len(self._shaking),
             "requests_under_way": sum(connection.requests_under_way for connection in connections),
         }
+
+    async def reads_ended(self, patience_s: float) -> None:
+        """Returns when nothing is under way any more, at the latest after ``patience_s``; to be called when nobody begins anything new."""
+        deadline = time.monotonic() + patience_s
+        while any(one.requests_under_way for one in self._connections()) and time.monotonic() < deadline:  # noqa: ASYNC110 - one event for many
+            await asyncio.sleep(SWEEP_S / 10)
 
     async def close(self) -> None:
         """Stops listening and ends all connections; every ``when_gone`` and ``on_cancel`` has been called when it returns."""
@@ -111,9 +132,19 @@ class PeerServer:
             loop.remove_reader(self._listener)
             self._listener.close()
             self._listener = None
+        for handshake in list(self._shaking):
+            handshake.close("this host is shutting down")
         for connection in self._connections():
             connection.close("this host is shutting down")
         await asyncio.sleep(0)  # what was promised for later
+
+    def trust_changed(self, *, is_all: bool) -> None:
+        """Closes connections whose certificate is refused now; ``is_all``: those of all certificates, as an authority is not trusted any more."""
+        assert self.tls is not None
+        for connection in self._connections():
+            certificate = connection.certificate
+            if certificate is not None and (is_all or certificate.serial in self.tls.refused):
+                connection.close("it was made by a certificate that may not be trusted any more")
 
     # ------------------------------------------------------------ connections
 
@@ -134,7 +165,7 @@ class PeerServer:
 
     def _accepted(self, sock: socket.socket, address: str) -> None:
         self.counts["accepted_total"] += 1
-        if len(self._greeting) >= GREETINGS_MAX:
+        if len(self._greeting) + len(self._shaking) >= GREETINGS_MAX:
             self.counts["turned_away_total"] += 1
             reason = f"{GREETINGS_MAX} connections have not shown yet who they are"
             self.reports.warning("stranger_turned_away", "", reason, address=address)
@@ -145,7 +176,24 @@ class PeerServer:
         except OSError:  # reset already
             sock.close()
             return
-        self._greeting.add(ServedPeer(sock, self, address))
+        if self.tls is None:
+            self._greeting.add(ServedPeer(sock, self, address))
+            return
+        self._shaking[Handshake(sock, self.tls.loaded.server, self._shaken, is_server=True)] = address
+
+    def _shaken(self, handshake: Handshake, sock: TlsSocket | None, error: PeerError | None) -> None:
+        """A handshake has ended."""
+        address = self._shaking.pop(handshake)
+        if sock is not None:
+            self._greeting.add(ServedPeer(sock, self, address))
+            return
+        assert error is not None
+        self.counts["handshakes_failed_total"] += 1
+        if isinstance(error, GreetingRefused):
+            self.counts["refused_total"] += 1
+            self.counts[f"refused_{error.reason_name.lower()}_total"] += 1
+        if self._listener is not None:  # else it is this host that leaves
+            self.reports.warning("stranger_not_let_in", "", error.message, address=address)
 
     def _pause(self) -> None:
         """No descriptors are left; trying again at once would only burn time."""

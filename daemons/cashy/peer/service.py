@@ -16,7 +16,9 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cashy.core.coherence import Change, Grant
+from aviary.cashy.v1.operate_pb2 import HostAnswer, HostRequest
+from cashy.core.coherence import NO_WORD, Change, Grant, Word
+from cashy.core.hot_blocks import NOT_HOT, Hot
 from cashy.errors import CashyError
 from cashy.origin.base import BlockRead, ObjectMeta
 
@@ -30,7 +32,12 @@ class PeerRead(BlockRead):
     ``origin`` is the origin's name in the settings (the same on all hosts), ``url`` the object's full name as users write it; ``offset`` may lie
     inside a block (a resumed read). The read ends with ``PeerTimeout`` when the asked host has given no sign of it for ``silence_s`` (bytes, or word
     that it is at the origin for it), and when ``deadline_s`` have passed since ``begin_read_block``. ``size_bytes`` is the object's size if known.
-    ``fresh_for_s`` is an *answer*: set before ``sink.begin``, it says for how long the asked host holds the version to be current.
+    ``fresh_for_s`` is an *answer*: set before ``sink.begin``, it says for how long the asked host holds the version to be current; so is ``hot``, of
+    how many hosts the block may be asked. ``caller`` is the user on whose behalf; users take turns there too.
+
+    ``only_here``: nobody is to be asked for it by the asked host, which ends the read with ``OriginUnavailable`` where it has nothing. ``copies``:
+    among how many hosts the asked one was chosen, 0: the asker cannot be sent on; a host that would rather have another of them asked ends the read
+    with ``PeerElsewhere``, but not if ``is_final``.
     """
 
     origin: str
@@ -39,6 +46,18 @@ class PeerRead(BlockRead):
     silence_s: float
     size_bytes: int | None = None
     fresh_for_s: float = 0.0
+    caller: str = ""
+    #: Sixteen bytes: the asked host is to note what becomes of the read.
+    trace_id: bytes = b""
+    only_here: bool = False
+    copies: int = 0
+    is_final: bool = False
+    hot: Hot = NOT_HOT
+
+    @property
+    def waiting_since(self) -> float:
+        """When the asked host said first that it is at the origin for it (CLOCK_MONOTONIC, seconds); 0.0: it has not."""
+        return getattr(self.state, "waiting_since", 0.0)
 
     @property
     def heard_at(self) -> float:
@@ -52,7 +71,8 @@ class ReadRequest:
 
     ``length`` is 1 to the cluster's block size. ``version`` None: whatever version there is. ``peer`` is the asking host's name, proved at the
     greeting. ``deadline_s``: seconds from now after which nobody wants the answer; ``silence_s``: seconds without a frame of this read that the
-    asking host bears.
+    asking host bears. ``caller``: the user on whose behalf, as the asking host calls it; empty: nobody in particular. ``trace_id``: sixteen bytes
+    if the read is traced. ``only_here``, ``copies``, ``is_final`` as of :class:`PeerRead`.
     """
 
     peer: str
@@ -66,11 +86,16 @@ class ReadRequest:
     size_bytes: int | None
     deadline_s: float
     silence_s: float
+    caller: str = ""
+    trace_id: bytes = b""
+    only_here: bool = False
+    copies: int = 0
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class HeadRequest:
-    """Another host wants an object's metadata; with ``revalidate`` as its origin gives them now."""
+    """Another host wants an object's metadata; with ``revalidate`` as its origin gives them now; and to be told where ``blocks`` lie here."""
 
     peer: str
     origin: str
@@ -79,22 +104,30 @@ class HeadRequest:
     url: str
     revalidate: bool
     deadline_s: float
+    blocks: range = range(0)
 
 
 @dataclass(frozen=True, slots=True)
 class HeadAnswer:
-    """An object's metadata, and for how many seconds more they are held to be current."""
+    """An object's metadata, and for how many seconds more they are held to be current.
+
+    ``tiers``: for each block asked for a ``Tier`` of control.proto, as the answering host sees it; empty if it does not say.
+    """
 
     meta: ObjectMeta
     fresh_for_s: float
+    tiers: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Changes were noted. ``promises``: by host, for how many nanoseconds more it may hold a lease that was granted before."""
+    """Changes were noted. ``promises``: by host, for how many nanoseconds more it may hold a lease that was granted before; ``word``: by which lists
+    the host that noted them counts.
+    """
 
     counts_in_ns: int
     promises: Mapping[str, int]
+    word: Word = NO_WORD
 
 
 class BlockReply(Protocol):
@@ -111,6 +144,9 @@ class BlockReply(Protocol):
     """Set by the service: whether this host reads from the origin for this answer now, or waits for a place to. Then the other host is told to wait
     on while no bytes come. Never True for what a third host is to bring: hosts that keep each other waiting in a circle would never look
     elsewhere."""
+
+    hot: Hot
+    """Set by the service before ``begin``: of how many hosts the block may be asked, and for how long."""
 
     @property
     def is_gone(self) -> bool:
@@ -164,6 +200,16 @@ class PeerService(Protocol):
 
     def lease(self, peer: str, incarnation: int, number: int) -> Grant:
         """A lease for host ``peer``, which was told of changes up to ``number`` by ``incarnation`` of this host. May raise a ``CashyError``."""
+        ...
+
+    def leaving(self, peer: str) -> None:
+        """Host ``peer`` is about to stop: it believes nothing any more, and nothing new is to be asked of it."""
+        ...
+
+    def operate(self, request: HostRequest) -> Awaitable[HostAnswer]:
+        """Does this host's part of what an operator asked of another one; raises a :class:`~cashy.errors.CashyError`. Cancelled when nobody wants
+        the answer any more.
+        """
         ...
 
     def status(self) -> bytes:

@@ -9,7 +9,9 @@ import time
 from collections import Counter
 from typing import Protocol
 
+from aviary.cashy.v1.operate_pb2 import HostRequest
 from aviary.cashy.v1.peer_pb2 import PeerRefusal
+from cashy.core.peer_certificate import check_certificate, describe_names
 from cashy.core.peer_frames import PAYLOAD_BYTES_MAX, Kind, PeerError, PeerProtocolError, State
 from cashy.core.peer_greeting import NONCE_BYTES, AcceptingGreeting, GreetingRefused, PeerIdentity
 from cashy.core.peer_wire import Frame, FrameReader, Incoming
@@ -30,15 +32,20 @@ from cashy.peer.messages import (
     lease_payload,
     meta_payload,
     noted_payload,
+    operated_payload,
     parse_changed,
     parse_head_request,
     parse_lease_request,
+    parse_leaving,
+    parse_operate,
     parse_read_request,
     parse_status_request,
 )
 from cashy.peer.replies import ChecksumMemory, Reply
 from cashy.peer.reports import Reports
-from cashy.peer.service import HeadRequest, PeerService
+from cashy.peer.service import HeadRequest, Noted, PeerService
+from cashy.peer.tls import PeerTls
+from cashy.peer.tls_socket import TlsSocket
 
 __all__ = ["ServedPeer", "ServingHost"]
 
@@ -52,6 +59,7 @@ class ServingHost(Protocol):
     checksums: ChecksumMemory
     reports: Reports
     counts: Counter[str]
+    tls: PeerTls | None
 
     def greeted(self, connection: ServedPeer) -> None:
         """The connection has proved who it is."""
@@ -61,7 +69,7 @@ class ServingHost(Protocol):
 
 
 class _Heading:
-    """A HEAD under way."""
+    """A HEAD or OPERATE under way."""
 
     __slots__ = ("deadline_at", "task")
 
@@ -73,13 +81,16 @@ class _Heading:
 class ServedPeer:
     """One accepted connection. ``host`` is the name it has proved, empty before; ``address`` where it comes from, for the log."""
 
-    def __init__(self, sock: socket.socket, server: ServingHost, address: str) -> None:
+    def __init__(self, sock: socket.socket | TlsSocket, server: ServingHost, address: str) -> None:
         self._server = server
         self._address = address
+        #: What it has shown, over TLS.
+        self.certificate = sock.certificate if isinstance(sock, TlsSocket) else None
         self._greeting = AcceptingGreeting(
-            server.identity, server.hosts, os.urandom(NONCE_BYTES), REQUESTS_MAX
+            server.identity, server.hosts, os.urandom(NONCE_BYTES), REQUESTS_MAX, self._check_name
         )
         self._accepted_at = time.monotonic()
+        self._is_closing = False
         self._replies: dict[int, Reply] = {}
         self._headings: dict[int, _Heading] = {}
         self.host = ""
@@ -93,11 +104,16 @@ class ServedPeer:
 
     def close(self, why: str) -> None:
         """Closes at once; everything under way for it is cancelled."""
+        self._is_closing = True
         self.socket.close(PeerUnavailable(why))
 
     def refuse(self, refusal: GreetingRefused) -> None:
         """Says why, as far as that can be sent, and closes."""
         self.socket.close_with(Kind.REFUSED, refusal.payload(), refusal)
+
+    def _check_name(self, host: str) -> None:
+        if self.certificate is not None and self._server.tls is not None:
+            check_certificate(self.certificate, self._server.identity.cluster, host, self._server.tls.refused)
 
     # ------------------------------------------------------------ the socket's side
 
@@ -118,6 +134,10 @@ class ServedPeer:
             self._changed(frame)
         elif kind is Kind.LEASE:
             self._lease(frame)
+        elif kind is Kind.LEAVING:
+            self._leaving(frame)
+        elif kind is Kind.OPERATE:
+            self._operate(frame)
         else:
             self._greet(frame)
 
@@ -135,6 +155,12 @@ class ServedPeer:
             counts["refused_total"] += 1
             counts[f"refused_{error.reason_name.lower()}_total"] += 1
             self._warn("peer_not_let_in", error.message, refusal=error.reason_name)
+        elif self.certificate is not None and not self.host and not self._is_closing:
+            names = describe_names(self.certificate.uris)
+            self._warn(
+                "peer_left_greeting",
+                f"{error.message}; its certificate is for {names}, and its log may say more",
+            )
         counts["bytes_received_total"] += self.socket.bytes_in
         counts["bytes_sent_total"] += self.socket.bytes_out
         for request_id in [*self._replies, *self._headings]:
@@ -187,6 +213,16 @@ class ServedPeer:
             reply.fail(error)
         except Exception as error:
             reply.fail(self._bug(error))
+        else:  # in the next turn: what is known here has been found by then
+            asyncio.get_running_loop().call_soon(self._say_at_once, reply)
+
+    def _say_at_once(self, reply: Reply) -> None:
+        if reply.says_at_once(time.monotonic()):
+            self._say_waiting(reply)
+
+    def _say_waiting(self, reply: Reply) -> None:
+        self._server.counts["waits_total"] += 1
+        self.socket.send(Kind.WAITING, reply.request_id)
 
     def reply_ended(self, reply: Reply, outcome: str) -> None:
         """A reply will send nothing more."""
@@ -216,6 +252,26 @@ class ServedPeer:
     def _end_head(self, request_id: int, kind: Kind, payload: bytes) -> None:
         if self._headings.pop(request_id, None) is not None:
             self.socket.send(kind, request_id, payload)
+
+    def _operate(self, frame: Frame) -> None:
+        request, deadline_s = parse_operate(frame.payload)
+        if not self._admit(frame):
+            return
+        self._server.counts["operations_total"] += 1
+        task = asyncio.get_running_loop().create_task(self._answer_operate(frame.request_id, request))
+        deadline_at = time.monotonic() + deadline_s + DEADLINE_GRACE_S
+        self._headings[frame.request_id] = _Heading(task, deadline_at)
+
+    async def _answer_operate(self, request_id: int, request: HostRequest) -> None:
+        try:
+            payload = operated_payload(await self._server.service.operate(request))
+        except CashyError as error:
+            self._end_head(request_id, Kind.ERROR, error_payload(error.code, error.message))
+        except Exception as error:
+            bug = self._bug(error)
+            self._end_head(request_id, Kind.ERROR, error_payload(bug.code, bug.message))
+        else:
+            self._end_head(request_id, Kind.OPERATED, payload)
 
     def _status(self, frame: Frame) -> None:
         parse_status_request(frame.payload)
@@ -252,6 +308,14 @@ class ServedPeer:
             self._error(frame.request_id, error)
         else:
             self.socket.send(Kind.LEASED, frame.request_id, lease)
+
+    def _leaving(self, frame: Frame) -> None:
+        parse_leaving(frame.payload)
+        if not self._admit(frame):
+            return
+        self._server.counts["leavings_total"] += 1
+        self._server.service.leaving(self.host)
+        self.socket.send(Kind.NOTED, frame.request_id, noted_payload(Noted(0, {})))
 
     def _cancel(self, request_id: int, code: str, message: str) -> None:
         """Ends a request; one that is not under way has ended already, and its end is on its way."""
@@ -305,8 +369,7 @@ class ServedPeer:
         if self.socket.blocked_since is None:  # else it hears nothing anyway
             for reply in self._replies.values():
                 if reply.is_sign_due(now):
-                    self._server.counts["waits_total"] += 1
-                    self.socket.send(Kind.WAITING, reply.request_id)
+                    self._say_waiting(reply)
 
     def _end_late(self, now: float) -> None:
         late = [key for key, reply in self._replies.items() if reply.deadline_at <= now]

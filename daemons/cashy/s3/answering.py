@@ -2,7 +2,7 @@
 
 Law: the head is written together with the first bytes of the body, so that whatever goes wrong before them is an S3 error with a code. From then on
 the length and the version are promised: if a block cannot be had, the connection is cut off. Never is a body filled up, and never
-is it continued with another version's bytes.
+is it continued with another version's bytes. A master that is restarted is waited for, before and after, and asked again.
 
 A cold object costs one round trip: the fetch of the block with the first byte asked for brings the metadata too. Only HEAD and ``bytes=-n`` (whose
 first byte is not known without the size) ask for the metadata alone.
@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from cashy.client.deadline import NO_DEADLINE, Deadline
 from cashy.client.meta import Meta
 from cashy.core.http_head import Request
 from cashy.core.s3_errors import S3Error
@@ -31,22 +34,34 @@ from cashy.errors import (
     VersionChanged,
 )
 from cashy.s3.block_stream import BlockStream
-from cashy.s3.limits import VERSION_RESTARTS_MAX
+from cashy.s3.limits import MASTER_AWAY_S, MASTER_LOSSES_MAX, VERSION_RESTARTS_MAX
+from cashy.s3.log_fields import about
 from cashy.s3.session import Fetch
 
 if TYPE_CHECKING:
     from cashy.s3.connection import S3Connection
     from cashy.s3.worker import Plan
 
-__all__ = ["Answering", "PassedOn"]
+__all__ = ["DEADLINE_HEADER", "Answering", "PassedOn", "deadline_of"]
 
 # At most 18 digits: the start of a range that could be of an object, and fits the protocol's 64 bits.
 _RANGE_START = re.compile(rb"bytes=[ \t,]*([0-9]{1,18})-", re.IGNORECASE)
+#: Seconds that the caller will wait for the whole answer; ours, and unsigned, so that any client can add it.
+DEADLINE_HEADER = b"x-cashy-timeout"
+_SECONDS = re.compile(rb"[0-9]{1,6}(\.[0-9]{1,3})?")
+
 _SUFFIX_RANGE = re.compile(rb"bytes=[ \t,]*-|bytes=[ \t,]*[0-9]{19}", re.IGNORECASE)
 
 
 # The daemon was refused what this caller may have, or the object is of a kind that is not cached (a customer's key, an archive, no strong ETag).
 _THE_STORES_TO_ANSWER = (AccessDenied, OriginInvalid)
+
+
+def deadline_of(field: bytes | None) -> Deadline:
+    """The deadline that a request carries (:data:`DEADLINE_HEADER`); none if it carries none, or nothing that is a number above 0."""
+    if field is None or not _SECONDS.fullmatch(field) or not float(field):
+        return NO_DEADLINE
+    return Deadline(float(field))
 
 
 class PassedOn(Protocol):
@@ -69,6 +84,7 @@ class Answering:
         request_id: str,
         keep_alive: bool,
         *,
+        caller: str = "",
         proof: asyncio.Task[None] | None = None,
         passed_on: PassedOn | None = None,
     ) -> None:
@@ -83,10 +99,15 @@ class Answering:
         self._request_id = request_id
         self._keep_alive = keep_alive
         self._range = request.headers.get(b"range")
+        self._caller = caller
+        self._deadline = deadline_of(request.headers.get(DEADLINE_HEADER))
         self._has_begun = False
+        self._sent_to = 0  # in the block under way
+        self._wait_until = inf
 
     async def run(self, meta: Meta | None) -> None:
         """Answers, with the metadata if it is known."""
+        self._wait_until = self._worker.loop.time() + MASTER_AWAY_S
         try:
             await self._run_over_changes(meta)
         except Exception as error:
@@ -101,28 +122,36 @@ class Answering:
 
     def _give_up(self, error: Exception) -> None:
         self._connection.abort()
-        if isinstance(error, NotConnected) and self._connection not in self._worker.connections:
+        if isinstance(error, NotConnected) and self._is_client_gone:
             return  # its client has left, which is no failure
         self._worker.counters["bodies_cut_off_total"] += 1
         is_bug = not isinstance(error, CashyError)
         self._worker.log.warning(
             "answer cut off",
-            request_id=self._request_id,
+            **about(self._request, self._request_id),
             reason=str(error),
             exc_info=error if is_bug else None,
         )
 
     async def _run_over_changes(self, meta: Meta | None) -> None:
-        """Begins anew when the object was replaced before its first byte was sent."""
+        """Begins anew when the object was replaced, or the master lost, before the first byte was sent."""
         for _ in range(VERSION_RESTARTS_MAX):
             try:
                 await self._answer(meta)
                 return
-            except VersionChanged:
-                if self._has_begun:
+            except (VersionChanged, NotConnected):
+                if self._has_begun or not self._may_ask_again:
                     raise
                 meta = None
         await self._answer(None)
+
+    @property
+    def _is_client_gone(self) -> bool:
+        return self._connection not in self._worker.connections
+
+    @property
+    def _may_ask_again(self) -> bool:
+        return not self._is_client_gone and self._worker.loop.time() < self._wait_until
 
     async def _answer(self, meta: Meta | None) -> None:
         opened: Fetch | None = None
@@ -131,7 +160,7 @@ class Answering:
             try:
                 if meta is None and self._needs_only_metadata():
                     self._worker.counters["misses_total"] += 1
-                    meta = await self._session.stat(self._name, revalidate=True)
+                    meta = await self._session.stat(self._name, revalidate=True, may_be_stale=True)
                 elif meta is None:
                     opened_index = self._first_block_guess()
                     opened = await self._open(opened_index)
@@ -181,8 +210,9 @@ class Answering:
     async def _open(self, index: int) -> Fetch:
         self._worker.counters["misses_total"] += 1
         fetch = self._session.fetch(
-            self._name, index, 1, content_id=None, streaming=True, stream=self._stream
-        )
+            self._name, index, 1, content_id=None, streaming=True, stream=self._stream, caller=self._caller,
+            deadline_ms=self._deadline.left_ms(self._name),
+        )  # fmt: skip
         await fetch.__aenter__()
         return fetch
 
@@ -202,6 +232,8 @@ class Answering:
             patience_s=self._worker.options.send_timeout_s,
             ahead_bytes=self._worker.options.read_ahead_bytes,
             stream=self._stream,
+            caller=self._caller,
+            deadline=self._deadline,
             count_miss=self._count_miss,
         )
         try:
@@ -215,14 +247,28 @@ class Answering:
             await stream.close()
 
     async def _send_block(self, stream: BlockStream, plan: Plan, index: int, low: int, high: int) -> None:
-        """Bytes ``low`` … ``high`` - 1 of a block, as they arrive."""
+        """Bytes ``low`` … ``high`` - 1 of a block, as they arrive; also if the master is restarted meanwhile."""
+        self._sent_to = low
+        for losses in count(1):
+            try:
+                await self._send_rest(stream, plan, index, high)
+                break
+            except NotConnected:
+                await stream.finish(index)
+                if losses > MASTER_LOSSES_MAX or not self._may_ask_again:
+                    raise
+        await stream.finish(index)
+
+    async def _send_rest(self, stream: BlockStream, plan: Plan, index: int, high: int) -> None:
+        """From where the last attempt stopped; the version is the same, so the bytes are."""
         connection, sender = self._connection, self._connection.sender
         connection.waiting()
-        block = await stream.take(index, high - low)
+        block = await stream.take(index, high - self._sent_to)
         pin = block.pin
         sender.adopt(pin)
         try:
-            while low < high:
+            while self._sent_to < high:
+                low = self._sent_to
                 available = min(high, await block.wait_beyond(low))
                 view = pin.view[low:available]
                 if not view or len(view) != available - low:
@@ -233,13 +279,12 @@ class Answering:
                 self._worker.counters["bytes_sent_total"] += len(view)
                 if head:
                     stream.begun(index)
-                low = available
+                self._sent_to = available
                 connection.sending()
                 await sender.drained()
                 connection.waiting()
         finally:
             sender.finish(pin)
-        await stream.finish(index)
 
     def _count_miss(self) -> None:
         self._worker.counters["misses_total"] += 1

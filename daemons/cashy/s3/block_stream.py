@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from cashy.client.deadline import NO_DEADLINE, Deadline
 from cashy.client.meta import Meta
 from cashy.client.reader import NOT_COUNTED
 from cashy.errors import ArenaFull, CashyError, OriginInvalid, PinQuotaExceeded, SlowDown
@@ -94,6 +95,7 @@ class BlockStream:
 
     ``opened`` is an entered fetch of block ``first``, if there is one already. ``ahead_bytes`` is the window. ``patience_s``: how long a
     block is asked for again while the memory is full, once the answer has begun (:meth:`begun`) and cannot become an error any more.
+    ``caller``: whose key signed the request. ``deadline``: of the whole answer.
     """
 
     def __init__(
@@ -107,12 +109,16 @@ class BlockStream:
         patience_s: float,
         ahead_bytes: int,
         stream: int = 0,
+        caller: str = "",
+        deadline: Deadline = NO_DEADLINE,
         count_miss: Callable[[], None],
     ) -> None:
         self._session = session
         self._meta = meta
         self._last = last
         self._stream = stream
+        self._caller = caller
+        self._deadline = deadline
         self._patience_s = patience_s
         self._count_miss = count_miss
         self._fetches: dict[int, Fetch] = {} if opened is None else {first: opened}
@@ -207,5 +213,6 @@ class BlockStream:
     def _fetch(self, index: int) -> Fetch:
         self._count_miss()
         return self._session.fetch(
-            self._meta.name, index, 1, content_id=self._meta.content_id, streaming=True, stream=self._stream
-        )
+            self._meta.name, index, 1, content_id=self._meta.content_id, streaming=True, stream=self._stream,
+            caller=self._caller, deadline_ms=self._deadline.left_ms(self._meta.name),
+        )  # fmt: skip

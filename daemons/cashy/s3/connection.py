@@ -14,6 +14,8 @@ connection ends and the other is read on for a moment (RFC 9112 9.6): closing wi
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import termios
 import time
 from collections.abc import Coroutine
 from enum import Enum, auto
@@ -28,6 +30,7 @@ from cashy.core.s3_response import common_headers
 from cashy.errors import CashyError, InternalError
 from cashy.s3.answering import Answering
 from cashy.s3.limits import (
+    ANONYMOUS,
     BODY_PROGRESS_BYTES,
     BODY_QUEUE_BYTES_MAX,
     COPY_BYTES_MAX,
@@ -36,6 +39,7 @@ from cashy.s3.limits import (
     OUTGOING_BYTES_MAX,
     PARSE_STEP_BYTES,
     REFUSED_MAX,
+    SWEEP_INTERVAL_S,
 )
 from cashy.s3.proxy import Proxying
 from cashy.s3.send import PinnedSender
@@ -98,11 +102,13 @@ class S3Connection(asyncio.BufferedProtocol):
         over = worker.joined(self)
         if over > REFUSED_MAX:
             transport.abort()
-        elif over > 0 or worker.is_stopping:
+        elif over > 0:
             worker.counters["connections_refused_total"] += 1
             self._end_with_error(S3Error("SlowDown"))
         else:
             self._enter(Phase.IDLE)
+            if worker.is_stopping:  # the kernel had it ready for us when we stopped to listen
+                self.stop_when_idle()
 
     def get_buffer(self, size_hint: int) -> memoryview:  # noqa: D102
         worker = self.worker
@@ -214,8 +220,9 @@ class S3Connection(asyncio.BufferedProtocol):
             if worker.may_pass_on(request, action):
                 passed_on = Proxying(self, request, admitted, request_id, keep_alive)
             answering = Answering(
-                self, request, action, name, request_id, keep_alive, proof=proof, passed_on=passed_on
-            )
+                self, request, action, name, request_id, keep_alive,
+                caller=admitted.key_id or ANONYMOUS, proof=proof, passed_on=passed_on,
+            )  # fmt: skip
             self._start(answering.run(meta))
         except (S3Error, CashyError) as error:
             self.answer_error(error, request, request_id, keep_alive)
@@ -327,7 +334,7 @@ class S3Connection(asyncio.BufferedProtocol):
             self._resume_reading()
 
     def _settle(self, keep_alive: bool) -> None:
-        if not keep_alive or self._is_last_request:
+        if not keep_alive:
             self._is_ending = True
             self._pending = b""
             self._enter(Phase.SENDING)
@@ -339,6 +346,8 @@ class S3Connection(asyncio.BufferedProtocol):
                 self._linger()
         else:
             self._enter(Phase.HEAD if self._reader.in_request else Phase.IDLE)
+            if self._is_last_request:  # the answer did not say so yet
+                self.stop_when_idle()
 
     def _end_with_error(self, error: S3Error) -> None:
         request_id = self.worker.next_request_id()
@@ -481,10 +490,12 @@ class S3Connection(asyncio.BufferedProtocol):
             self.worker.counters["timeouts_head_total"] += 1
             self._end_with_error(S3Error("RequestTimeout"))
         elif self.phase is Phase.BODY and self._body_arrival is not None:
-            self.worker.counters["timeouts_body_total"] += 1
             self.deadline = inf
-            if not self._body_arrival.done():
+            if not self._body_arrival.done():  # once: what arrives until it is looked at begins the time anew
+                self.worker.counters["timeouts_body_total"] += 1
                 self._body_arrival.set_exception(S3Error("RequestTimeout"))
+        elif self.phase is Phase.IDLE and self._has_unread_bytes():
+            self.deadline = now + SWEEP_INTERVAL_S  # its request is here, and would be lost
         elif self.phase is Phase.IDLE and not self.sender.unsent_bytes:
             self.worker.counters["timeouts_idle_total"] += 1
             self.deadline = inf
@@ -492,6 +503,13 @@ class S3Connection(asyncio.BufferedProtocol):
         else:
             self.worker.counters["timeouts_handshake_total"] += self.phase is Phase.HANDSHAKE
             self.abort()
+
+    def _has_unread_bytes(self) -> bool:
+        """Whether the kernel has bytes that the loop has not come to."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0 or self._is_reading_paused:
+            return False
+        return fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)) != bytes(4)
 
     def _look_at_progress(self, now: float) -> None:
         unsent_bytes = self.sender.unsent_bytes
@@ -508,11 +526,10 @@ class S3Connection(asyncio.BufferedProtocol):
     # ------------------------------------------------------------ the end
 
     def stop_when_idle(self) -> None:
-        """The worker stops: this request is the last."""
+        """The worker stops: this request is the last. One that may be on its way is waited for, for a moment."""
         self._is_last_request = True
-        if not self._is_busy and self.phase is not Phase.LINGER:
-            self._enter(Phase.SENDING)
-            self.transport.close()
+        if not self._is_busy and self.phase in (Phase.IDLE, Phase.HANDSHAKE, Phase.HEAD):
+            self.deadline = min(self.deadline, self.worker.loop.time() + self.worker.options.last_request_s)
 
     def abort(self) -> None:
         """Cuts the connection off; what was not sent is lost, and pins are released once the loop says so."""

@@ -4,8 +4,8 @@
     secret = "…"
     rights = "read-write"
 
-The file is read once, at the start, and strictly: a misspelt ``bucket`` that is silently ignored would give a key other rights than its operator
-believes. It holds secrets in plain text (SigV4 needs them so), hence a file that everyone may read is refused. A key that
+The file is read at the start, and again when that is asked for; strictly: a misspelt ``bucket`` that is silently ignored would give a key other
+rights than its operator believes. It holds secrets in plain text (SigV4 needs them so), hence a file that everyone may read is refused. A key that
 is not there is told from a wrong signature, as S3 does; no message of this module shows a secret.
 """
 

@@ -1,7 +1,7 @@
 """One directory origin as an S3 worker sees it: which buckets it has, and their listings.
 
 Law: objects come from the master as all objects do; names come from the directory itself, read by the worker. Nothing of a listing is cached but
-names (:mod:`cashy.s3.directory_names`), so a new file is listed at once. Short questions (is there such a folder?) have threads of their
+names (:mod:`cashy.origin.directory_names`), so a new file is listed at once. Short questions (is there such a folder?) have threads of their
 own: a proxied request waits for one, and must not wait behind listings.
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from cashy.core.s3_listing import ListingQuery
 from cashy.core.s3_listing_xml import listing_document
-from cashy.s3.directory_listing import folder_exists, list_folders, list_page
-from cashy.s3.directory_names import NameCache
-from cashy.s3.directory_threads import DirectoryThreads, Question
+from cashy.origin.directory_listing import folder_exists, list_folders, list_page
+from cashy.origin.directory_names import NameCache
+from cashy.origin.directory_threads import DirectoryThreads, Question
 from cashy.s3.limits import (
     DIRECTORY_LOOK_QUEUE_MAX,
     DIRECTORY_LOOK_S,

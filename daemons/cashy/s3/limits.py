@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ANSWER_QUEUE_BYTES_MAX",
+    "ANONYMOUS",
     "BLOCK_BYTES_GUESS",
     "BODY_BUFFER_BYTES",
     "BODY_PROGRESS_BYTES",
@@ -24,6 +25,10 @@ __all__ = [
     "LISTING_QUEUE_MAX",
     "LISTING_S",
     "LISTING_THREADS",
+    "MASTER_AWAY_S",
+    "MASTER_LOSSES_MAX",
+    "MASTER_START_LOOK_S",
+    "MASTER_START_S",
     "OUTGOING_BYTES_MAX",
     "PARSE_STEP_BYTES",
     "READ_AHEAD_BLOCKS_MAX",
@@ -36,7 +41,10 @@ __all__ = [
     "RENDERED_HEADS_MAX",
     "RIGHTS_REFUSED_S",
     "RIGHTS_REMEMBERED_MAX",
+    "STOP_FIRST_REQUEST_S",
     "STOP_GRACE_S",
+    "STOP_LAST_SHARE",
+    "STOP_LOOK_S",
     "STORE_ANSWER_VALID_S",
     "STORE_HEAD_BYTES_MAX",
     "STORE_HEAD_S",
@@ -83,14 +91,26 @@ READ_AHEAD_BLOCKS_MIN, READ_AHEAD_BLOCKS_MAX = 1, 64
 #: Connections over the limit that are still answered (SlowDown) before they are closed; further ones are cut off without a word.
 REFUSED_MAX = 256
 
+#: Who all unsigned callers are together, where callers take turns; no access key is called so.
+ANONYMOUS = "(anonymous)"
+
 #: Size of blocks until an object's metadata says it: the daemon's default. A wrong guess costs one needless block.
 BLOCK_BYTES_GUESS = 4 << 20
 
 #: Pause before a block is asked for again when the arena or the pin quota is full in the middle of a body.
 FETCH_RETRY_S = 0.1
 
-#: How often a read begins anew because the object changed before its first byte was sent.
+#: How often a read begins anew because the object changed, or the master was lost, before its first byte was sent.
 VERSION_RESTARTS_MAX = 3
+
+#: How often one block is asked for again because the master was lost, and for how long since the request began: a master that was there is being
+#: restarted, and one that is not there for so long is not.
+MASTER_LOSSES_MAX = 3
+MASTER_AWAY_S = 45.0
+
+#: How long a worker that starts waits for a master to connect to, and how often it looks: a master takes over its memory in a second or two.
+MASTER_START_S = 10.0
+MASTER_START_LOOK_S = 0.05
 
 #: Heads of objects kept rendered; each is under 1 KiB for most objects.
 RENDERED_HEADS_MAX = 8192
@@ -117,6 +137,16 @@ LISTEN_BACKLOG = 4096
 
 #: How long an orderly stop waits for answers under way; a supervisor kills after 10 s.
 STOP_GRACE_S = 8.0
+
+#: Part of it that is kept for connections that came while those before them were seen off.
+STOP_LAST_SHARE = 0.25
+
+#: A connection that an orderly stop finds without a request: if one comes within this time it is answered, and with it the client learns that it is
+#: the last. Closed at once, a client that is just sending would lose it.
+STOP_FIRST_REQUEST_S = 1.0
+
+#: How often an orderly stop looks whether its connections are gone, and how long it takes in what the kernel still has for it.
+STOP_LOOK_S = 0.01
 
 #: A key takes about 150 bytes: 30,000 keys. A larger file is not one of credentials.
 CREDENTIALS_FILE_BYTES_MAX = 4 << 20

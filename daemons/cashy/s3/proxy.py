@@ -49,6 +49,7 @@ from cashy.s3.answering import Answering
 from cashy.s3.directory_bucket import PlainRead, answer_directory, list_buckets, whole_answer
 from cashy.s3.directory_place import DirectoryPlace
 from cashy.s3.limits import REFUSAL_BYTES_MAX, STORE_IDLE_S, STORE_JOIN_BYTES_MAX, STORE_REUSE_S
+from cashy.s3.log_fields import about
 from cashy.s3.posting import PostedForm, admit_form, read_form
 from cashy.s3.store_link import StoreLink
 from cashy.s3.store_questions import has_bucket
@@ -125,7 +126,7 @@ class Proxying:
         is_bug = not isinstance(error, (S3Error, CashyError))
         self._worker.log.warning(
             "answer of the store cut off",
-            request_id=self._request_id,
+            **about(self._request, self._request_id),
             reason=str(error),
             exc_info=error if is_bug else None,
         )

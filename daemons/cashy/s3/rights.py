@@ -3,7 +3,8 @@
 Law: the key's table here decides first, the store second, and both must allow it; only the store's own answer to a HEAD that is signed with the
 caller's credentials *there* counts, since policies of buckets and users are known to nobody else. While it is asked, the daemon is asked for the
 object, so a first read costs the longer of both and no more; whoever asks the same meanwhile waits for the same answer. A store that
-does not answer is no permission.
+does not answer is no permission, but where it gave one before: that counts ``rights_grace_s`` longer while it cannot be reached, and not a moment
+longer once it has refused. So an outage lets nobody in whom the store has not let in.
 
 Who has no key is nobody at the store as well, and asks unsigned: to let nobody in here says who may ask, not what. Nothing is asked where the
 store has no say: objects of directories, stores that the daemon itself reads unsigned (``anonymous``), and ``rights = "here"``.
@@ -18,11 +19,16 @@ OriginInvalid, upon which the request itself is passed on, as its caller's own.
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
+from math import inf
 from typing import TYPE_CHECKING
 
+from cashy.core.reachability import ANSWER_S
 from cashy.core.s3_errors import S3Error
 from cashy.core.s3_request import ObjectRead
+from cashy.core.staleness import says_nothing
 from cashy.errors import CashyError, OriginInvalid, OriginUnavailable, SlowDown
+from cashy.reachability import Reachability
 from cashy.s3.limits import RIGHTS_REFUSED_S, RIGHTS_REMEMBERED_MAX
 from cashy.s3.store_questions import has_bucket, object_head
 from cashy.s3.stores import Store
@@ -43,11 +49,17 @@ class Rights:
         self._asks = worker.options.rights == "store" and any(
             isinstance(origin, Store) and not origin.is_anonymous for origin in worker.stores.origins
         )
-        # In two generations: a full younger one becomes the older one, whose unused half is forgotten with it, without a search.
+        # What has run out is kept for its grace. In two generations: a full younger one becomes the older one, whose unused half is forgotten
+        # with it, without a search.
         self._until: dict[_Case, float] = {}
         self._older_until: dict[_Case, float] = {}
         self._refused_until: dict[_Case, float] = {}
         self._under_way: dict[_Case, asyncio.Task[None]] = {}
+        self._reach = {
+            origin.name: Reachability(origin.name)
+            for origin in worker.stores.origins
+            if isinstance(origin, Store)
+        }
 
     def proof(
         self, key_id: str | None, action: ObjectRead, path: bytes, name: str
@@ -86,18 +98,41 @@ class Rights:
         if self._refused_until.get(case, 0.0) > self._worker.loop.time():
             raise S3Error("AccessDenied")
         asked_at = self._worker.loop.time()
+        had_it = self._counted_until(case) + self._worker.options.rights_grace_s > asked_at
+        try:
+            async with asyncio.timeout(ANSWER_S if had_it else None):
+                await self._prove_now(case, action, path, had_it)
+        except (TimeoutError, CashyError) as error:
+            if not had_it or (isinstance(error, CashyError) and not says_nothing(error)):
+                raise
+            self._worker.counters["rights_in_grace_total"] += 1
+        else:
+            self._remember(case, asked_at + self._worker.options.rights_valid_s)
+
+    def _counted_until(self, case: _Case) -> float:
+        """Until when a permission counts, or counted; minus infinity: there was none, or a refusal came later."""
+        return max(self._until.get(case, -inf), self._older_until.get(case, -inf))
+
+    def _forget(self, case: _Case) -> None:
+        self._until.pop(case, None)
+        self._older_until.pop(case, None)
+
+    async def _prove_now(self, case: _Case, action: ObjectRead, path: bytes, had_it: bool) -> None:
         key_id, name = case
         place = await self._worker.stores.find(
             action.bucket, key_id, lambda store, bucket: has_bucket(self._worker, store, key_id, bucket)
         )
-        if isinstance(place, Store) and not place.is_anonymous:
+        if not isinstance(place, Store) or place.is_anonymous:
+            return
+        async with self._reach[place.name].place() if had_it else nullcontext():
             await self._ask(place, case, action.bucket, path, name)
-        self._remember(case, asked_at + self._worker.options.rights_valid_s)
 
     async def _ask(self, store: Store, case: _Case, bucket: str, path: bytes, name: str) -> None:
         counters = self._worker.counters
         counters["rights_asked_total"] += 1
-        status, headers = await object_head(self._worker, store, case[0], bucket, path)
+        status, headers = await self._reach[store.name].ask(
+            lambda: self._answer_of(store, case, bucket, path, name)
+        )
         if status in (200, 206, 304):
             if status == 200:
                 self._worker.checksums.learn(name, headers)
@@ -109,18 +144,32 @@ class Rights:
         if status == 404:
             if self._worker.session.lookup(name) is not None:
                 self._worker.start_task(self._look_again(name))
+            self._forget(case)
             raise S3Error("NoSuchKey")  # or the bucket, which an answer to HEAD does not tell
+        counters["rights_refused_total"] += 1
+        self._forget(case)
+        if len(self._refused_until) >= RIGHTS_REMEMBERED_MAX // 2:
+            self._refused_until.clear()
+        self._refused_until[case] = self._worker.loop.time() + RIGHTS_REFUSED_S
+        raise S3Error("AccessDenied")
+
+    async def _answer_of(
+        self, store: Store, case: _Case, bucket: str, path: bytes, name: str
+    ) -> tuple[int, dict[str, str]]:
+        """Status and headers of the store's answer; raises a CashyError where it says nothing of the object."""
+        status, headers = await object_head(self._worker, store, case[0], bucket, path)
         if status in (429, 503):
             raise SlowDown(f"{store.name} answers {status} to the question whether a caller may read {name}")
         if status >= 500:
             raise OriginUnavailable(
                 f"{store.name} answers {status} to the question whether a caller may read {name}"
             )
-        counters["rights_refused_total"] += 1
-        if len(self._refused_until) >= RIGHTS_REMEMBERED_MAX // 2:
-            self._refused_until.clear()
-        self._refused_until[case] = self._worker.loop.time() + RIGHTS_REFUSED_S
-        raise S3Error("AccessDenied")
+        return status, headers
+
+    async def close(self) -> None:
+        """Asks nobody any more."""
+        for reach in self._reach.values():
+            await reach.close()
 
     async def _look_again(self, name: str) -> None:
         """The store does not have it, so what is cached is old; or it hides it from this caller."""

@@ -79,8 +79,8 @@ class Session(Protocol):
         """Holds a complete block, None if it is not here; ``wanted_bytes`` as of :meth:`cashy.client.reader.LocalArena.pin_block`."""
         ...
 
-    async def stat(self, name: str, *, revalidate: bool = False) -> Meta:
-        """Metadata, asked of the daemon if need be; raises ``CashyError``."""
+    async def stat(self, name: str, *, revalidate: bool = False, may_be_stale: bool = False) -> Meta:
+        """Metadata, asked of the daemon if need be; raises ``CashyError``. As :meth:`cashy.client.session.AsyncSession.stat`."""
         ...
 
     def fetch(
@@ -92,8 +92,13 @@ class Session(Protocol):
         content_id: bytes | None,
         streaming: bool,
         stream: int = 0,
+        caller: str = "",
+        deadline_ms: int = 0,
     ) -> Fetch:
-        """Blocks to be brought here; ``content_id`` None takes any version. To be entered."""
+        """Blocks to be brought here; ``content_id`` None takes any version. To be entered.
+
+        ``caller``: whose request it is for; callers take turns. ``deadline_ms``: it fails when so much time has passed, 0: never.
+        """
         ...
 
     async def close(self) -> None:

@@ -41,6 +41,7 @@ from cashy.core.s3_response import (
     with_overrides,
 )
 from cashy.core.sigv4 import authenticate
+from cashy.core.staleness import stale_lines
 from cashy.core.virtual_host import VirtualHosts
 from cashy.errors import CashyError, VersionChanged
 from cashy.s3.checksums import Checksums
@@ -51,10 +52,13 @@ from cashy.s3.limits import (
     READ_AHEAD_BYTES,
     RECEIVE_BUFFER_BYTES,
     RENDERED_HEADS_MAX,
+    STOP_FIRST_REQUEST_S,
+    STOP_LOOK_S,
     STORE_HEAD_S,
     STORE_PROGRESS_S,
     SWEEP_INTERVAL_S,
 )
+from cashy.s3.log_fields import about
 from cashy.s3.rights import Rights
 from cashy.s3.session import Session
 from cashy.s3.stores import Stores
@@ -83,6 +87,8 @@ class WorkerOptions:
     domains: tuple[str, ...] = ()
     rights: str = "store"
     rights_valid_s: float = 60.0
+    rights_grace_s: float = 60.0
+    last_request_s: float = STOP_FIRST_REQUEST_S
 
 
 class Admitted(NamedTuple):
@@ -138,6 +144,12 @@ class Worker:
         self._rendered: OrderedDict[bytes, tuple[Meta, RenderedObject]] = OrderedDict()
         self._request_numbers = count(secrets.randbits(32) << 24)
         self._sweep = self.loop.call_later(SWEEP_INTERVAL_S, self._sweep_deadlines)
+
+    def apply(self, credentials: Credentials, options: WorkerOptions) -> None:
+        """Goes on with other keys, limits and names; requests under way end as they began."""
+        self.credentials = credentials
+        self.options = options
+        self._virtual_hosts = VirtualHosts(options.domains)
 
     # ------------------------------------------------------------ one request
 
@@ -213,6 +225,9 @@ class Worker:
         if action.overrides:
             rendered = with_overrides(rendered, action.overrides)
         common = common_headers(request_id, int(time.time()), keep_alive=keep_alive)
+        if meta.stale_for_s:
+            self.counters["stale_answers_total"] += 1
+            common = stale_lines(meta.stale_for_s, meta.age_s) + common
         if not CONDITIONAL_HEADERS.isdisjoint(headers):
             status = evaluate_conditions(headers, rendered.etag, rendered.last_modified_s)
             if status == 304:
@@ -233,7 +248,7 @@ class Worker:
     def lacks_checksums(self, request: Request, meta: Meta) -> bool:
         """Whether checksums are wanted and it is not known whether there are any (:meth:`Checksums.ask`)."""
         headers = request.headers
-        if b"range" in headers or not _wants_checksums(headers):
+        if b"range" in headers or meta.stale_for_s or not _wants_checksums(headers):
             return False
         return self.checksums.find(meta, self._render(meta)) is None
 
@@ -273,7 +288,7 @@ class Worker:
     ) -> bytes:
         """The whole answer that ``error`` means. What is nobody's fault but ours is logged."""
         size_bytes = error.size_bytes if isinstance(error, InvalidRange) else None
-        s3_error = self._as_s3_error(error, request_id)
+        s3_error = self._as_s3_error(error, about(request, request_id))
         if request is not None and not s3_error.details:
             s3_error.details = _details(s3_error.code, request, size_bytes)
         self.counters[f"errors_{s3_error.code}"] += 1
@@ -287,19 +302,17 @@ class Worker:
             size_bytes=size_bytes,
         )
 
-    def _as_s3_error(self, error: Exception, request_id: str) -> S3Error:
+    def _as_s3_error(self, error: Exception, fields: dict[str, str]) -> S3Error:
         if isinstance(error, S3Error):
             return error
         if isinstance(error, InvalidRange):
             return S3Error("InvalidRange")
         if not isinstance(error, CashyError):
-            self.log.error("request failed: a bug", request_id=request_id, exc_info=error)
+            self.log.error("request failed: a bug", **fields, exc_info=error)
             return S3Error("InternalError")
         s3_error = s3_error_of(error)
         if s3_error.status >= 500 and not isinstance(error, VersionChanged):
-            self.log.warning(
-                "request failed", request_id=request_id, code=s3_error.code, reason=error.message
-            )
+            self.log.warning("request failed", **fields, code=s3_error.code, reason=error.message)
         return s3_error
 
     def all_counters(self) -> dict[str, int]:
@@ -328,11 +341,25 @@ class Worker:
         if not self.connections:
             self._all_gone.set()
 
-    def _sweep_deadlines(self) -> None:
+    def _look_at_deadlines(self) -> None:
         now = self.loop.time()
         for connection in [one for one in self.connections if one.deadline <= now]:
             connection.on_deadline(now)
+
+    def _sweep_deadlines(self) -> None:
+        self._look_at_deadlines()
         self._sweep = self.loop.call_later(SWEEP_INTERVAL_S, self._sweep_deadlines)
+
+    async def see_off(self, patience_s: float) -> None:
+        """Answers each connection that is there once more, at most, and waits until they are gone; who comes meanwhile is answered once, too."""
+        self.is_stopping = True
+        leaving = list(self.connections)
+        for connection in leaving:
+            connection.stop_when_idle()
+        give_up_at = self.loop.time() + patience_s
+        while self.loop.time() < give_up_at and not self.connections.isdisjoint(leaving):
+            await asyncio.sleep(STOP_LOOK_S)
+            self._look_at_deadlines()
 
     async def stop(self, grace_s: float) -> None:
         """Lets answers under way end for ``grace_s`` seconds, then cuts them off. No new connection must come any more."""
@@ -347,6 +374,7 @@ class Worker:
                 connection.abort()
             await self._all_gone.wait()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.rights.close()
         self._sweep.cancel()
 
 

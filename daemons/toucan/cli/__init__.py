@@ -80,7 +80,7 @@ def run(arguments: list[str], around: Surroundings | None = None) -> int:
         place = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         return _fail(error.format_message() + place, _USAGE)
     except click.ClickException as error:
-        return _fail(error.format_message(), _ERROR)
+        return _fail(error.format_message(), error.exit_code)
     except click.Abort:
         return _INTERRUPTED
     except BrokenPipeError:

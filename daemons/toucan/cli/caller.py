@@ -82,6 +82,11 @@ class Caller:
             self._client.close()
             self._client = None
 
+    @property
+    def is_at_prompt(self) -> bool:
+        """Whether it is one command of several, which leaves the terminal as it is."""
+        return not self._is_own_client
+
     # --- what people say ---
 
     def instrument(self, symbol: str) -> Instrument:

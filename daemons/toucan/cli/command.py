@@ -38,8 +38,9 @@ CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 
 _CONNECTION = (
     click.option("--server", metavar="HOST:PORT", help="The server, or several separated by commas. [default: $TOUCAN_SERVER, else 127.0.0.1:7070]"),
     click.option("--token-file", metavar="PATH", help="File with the token that says who you are. [default: $TOUCAN_TOKEN_FILE]"),
-    click.option("--tls/--no-tls", default=None, help="Speak TLS. [default: if a certificate is given]"),
-    click.option("--tls-ca", metavar="PATH", help="PEM file of the authority that has signed the server's certificate. [default: the system's]"),
+    click.option("--tls/--no-tls", default=None, help="Speak TLS. [default: if a CA or a certificate is given]"),
+    click.option("--tls-ca", metavar="PATH",
+                 help="PEM file of the authority that has signed the server's certificate. [default: $TOUCAN_TLS_CA, else the system's]"),
     click.option("--tls-certificate", metavar="PATH", help="PEM file of your certificate."),
     click.option("--tls-key", metavar="PATH", help="PEM file of its private key."),
     click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.01), metavar="SECONDS",

@@ -25,7 +25,13 @@ class CommandLine:
     summary: str
 
 
-_ORDERS, _STATE, _RISK, _PROCESSES = "Orders", "State", "Risk and control", "Processes"
+_ORDERS, _STAGED, _STATE, _RISK, _PROCESSES = (
+    "Orders",
+    "Staged orders",
+    "State",
+    "Risk and control",
+    "Processes",
+)
 
 COMMANDS: tuple[CommandLine, ...] = (
     CommandLine("buy", "toucan.cli.orders:buy_command", _ORDERS, "Buy: toucan buy 100 AAPL @ 189.50 --tif ioc"),
@@ -33,11 +39,17 @@ COMMANDS: tuple[CommandLine, ...] = (
     CommandLine("cancel", "toucan.cli.orders:cancel_command", _ORDERS, "Cancel orders by number, or all that match."),
     CommandLine("replace", "toucan.cli.orders:replace_command", _ORDERS, "Change an open order's quantity or prices."),
     CommandLine("preview", "toucan.cli.orders:preview_command", _ORDERS, "What an order would be answered, without sending it."),
+    CommandLine("stage", "toucan.cli.staged:stage_command", _STAGED, "Propose an order, for somebody else to release."),
+    CommandLine("staged", "toucan.cli.staged:staged_command", _STAGED, "Proposals that wait for a decision, all, or one in full."),
+    CommandLine("release", "toucan.cli.staged:release_command", _STAGED, "Send a proposal, as it is or amended."),
+    CommandLine("amend", "toucan.cli.staged:amend_command", _STAGED, "Change a proposal's quantity or prices."),
+    CommandLine("reject", "toucan.cli.staged:reject_command", _STAGED, "Turn proposals down, or take your own back."),
     CommandLine("orders", "toucan.cli.orders:orders_command", _STATE, "Open orders, or all."),
     CommandLine("order", "toucan.cli.orders:order_command", _STATE, "One order in full."),
     CommandLine("positions", "toucan.cli.positions:positions_command", _STATE, "Positions and their profit."),
     CommandLine("watch", "toucan.cli.watching:watch_command", _STATE, "Orders, positions, prices or everything, as it happens."),
-    CommandLine("book", "toucan.cli.watching:book_command", _STATE, "The order book of a symbol."),
+    CommandLine("book", "toucan.cli.market:book_command", _STATE, "The order book of a symbol, live on a terminal."),
+    CommandLine("trades", "toucan.cli.market:trades_command", _STATE, "What is traded, as it happens."),
     CommandLine("instruments", "toucan.cli.positions:instruments_command", _STATE, "What can be traded, and in which steps."),
     CommandLine("whoami", "toucan.cli.positions:whoami_command", _STATE, "Who the server takes you for, and what you may do."),
     CommandLine("limits", "toucan.cli.risk:limits_group", _RISK, "The risk tree: limits, what is used of them, kill levels."),
@@ -47,8 +59,11 @@ COMMANDS: tuple[CommandLine, ...] = (
     CommandLine("audit", "toucan.audit:audit_group", _RISK, "Search and verify the engine's journal."),
     CommandLine("dev", "toucan.dev:main", _PROCESSES, "Engine, server and embedded exchange in the foreground."),
     CommandLine("server", "toucan.server.__main__:main", _PROCESSES, "A front end: gRPC for clients."),
+    CommandLine("web", "toucan.web.__main__:main", _PROCESSES, "A gateway: calls and streams over HTTP, for browsers and scripts."),
     CommandLine("engine", "toucan.engine.__main__:main", _PROCESSES, "The order-entry engine."),
     CommandLine("exchange", "toucan.exchange.__main__:main", _PROCESSES, "The embedded exchange."),
+    CommandLine("record", "toucan.market.commands:record_command", _PROCESSES, "Write a venue's market data to a file."),
+    CommandLine("replay", "toucan.market.commands:replay_command", _PROCESSES, "Play recorded market data as a venue's feed."),
 )  # fmt: skip
 
 

@@ -30,6 +30,11 @@ __all__ = [
     "POSITION",
     "PREVIEW",
     "REQUEST",
+    "REVISION",
+    "STAGED",
+    "STAGED_UPDATE",
+    "TRADE",
+    "TRADES",
     "UPDATE",
     "Fields",
     "JsonField",
@@ -97,6 +102,12 @@ LEVEL = Fields(
     (
         JsonField("price", "number", "Price.", lambda level: _number(level.price)),
         JsonField("quantity", "number", "Quantity.", lambda level: _quantity(level.quantity)),
+        JsonField(
+            "orders",
+            "whole number",
+            "How many orders; 0: not said, or of a trade.",
+            lambda level: level.orders,
+        ),
     ),
 )
 
@@ -213,11 +224,50 @@ MARKET = Fields(
         _flag("is_halted", "Trading is halted."),
         JsonField("at", "time", "The venue's time of this.", lambda data: _time(data.at_ns)),
         JsonField(
-            "bids", "list of levels", "Best first; `book` only.", lambda data: LEVEL.each(data.book.bids)
+            "bids",
+            "list of levels",
+            "Best first; if depth is asked for.",
+            lambda data: LEVEL.each(data.book.bids),
         ),
         JsonField(
-            "asks", "list of levels", "Best first; `book` only.", lambda data: LEVEL.each(data.book.asks)
+            "asks",
+            "list of levels",
+            "Best first; if depth is asked for.",
+            lambda data: LEVEL.each(data.book.asks),
         ),
+    ),
+)
+
+TRADE = Fields(
+    "Trade",
+    (
+        _whole("number", "Counts the lines of the symbol's tape, within one life of the venue."),
+        JsonField("kind", "word", '"trade", "bust" or "correction".', lambda trade: _word(trade.kind)),
+        _whole("trade_number", "The line that said that the trade was made; 0: not known."),
+        JsonField("price", "number", "Price.", lambda trade: _number(trade.price)),
+        JsonField("quantity", "number", "Quantity.", lambda trade: _quantity(trade.quantity)),
+        JsonField(
+            "aggressor", "word or null", "Side of the order that met one that waited; null: there was none.",
+            lambda trade: None if trade.aggressor is None else _word(trade.aggressor),
+        ),
+        JsonField("at", "time", "The venue's time.", lambda trade: _time(trade.at_ns)),
+    ),
+)  # fmt: skip
+
+TRADES = Fields(
+    "Trades",
+    (
+        JsonField("type", "word", '"trades".', lambda trades: "trades"),
+        _text("symbol", "Instrument."),
+        _text("life", "Names the count of the lines' numbers."),
+        _whole("left_out", "Lines before these that were not told."),
+        JsonField(
+            "left_out_quantity",
+            "number",
+            "Traded in those.",
+            lambda trades: _quantity(trades.left_out_quantity),
+        ),
+        JsonField("trades", "list of trades", "Oldest first.", lambda trades: TRADE.each(trades.trades)),
     ),
 )
 
@@ -262,6 +312,56 @@ DENIAL = Fields(
         _flag("can_be_confirmed", "A soft limit: `--yes` passes it."),
     ),
 )
+
+REVISION = Fields(
+    "Revision",
+    (
+        _whole("revision", "From 1, the proposal."),
+        JsonField("quantity", "number", "Quantity.", lambda one: _quantity(one.terms.quantity)),
+        JsonField("price", "number or null", "Limit price.", lambda one: _number(one.terms.price)),
+        JsonField("stop_price", "number or null", "Stop price.", lambda one: _number(one.terms.stop_price)),
+        _text("by", "Who wrote it."),
+        _text("why", "Why, in his words."),
+        JsonField("at", "time", "When.", lambda one: _time(one.at_ns)),
+    ),
+)
+
+STAGED = Fields(
+    "Staged order",
+    (
+        _whole("staged_id", "Its number, unique for ever among staged orders."),
+        *_TERMS,
+        _text("proposer", "The user who proposed it, and owns the order that it becomes."),
+        _text("session", "His session."),
+        _text("why", "Why he proposes it."),
+        JsonField("status", "word", '"proposed", "released", "rejected", "withdrawn" or "expired".', lambda one: _word(one.status)),
+        _whole("revision", "The number of its last revision."),
+        JsonField("revisions", "list of revisions", "All that it was, the oldest first.", lambda one: REVISION.each(one.revisions)),
+        JsonField("denials", "list of denials", "What would be denied if it was released; empty: nothing.", lambda one: DENIAL.each(one.denials)),
+        JsonField("notional", "number or null", "At its worst, in the base currency.", lambda one: _number(one.notional)),
+        JsonField("reference_price", "number or null", "The market's price at its last revision.", lambda one: _number(one.reference_price)),
+        JsonField("proposed_at", "time", "When it was proposed.", lambda one: _time(one.proposed_ns)),
+        JsonField("expires_at", "time", "When it is over if nobody decides.", lambda one: _time(one.expires_ns)),
+        JsonField("updated_at", "time", "When it changed last.", lambda one: _time(one.updated_ns)),
+        _whole("updated_seq", "The event that changed it last."),
+        _text("decided_by", 'Who released, rejected or withdrew it; "engine": nobody; empty: it waits.'),
+        _text("decided_why", "Why."),
+        JsonField("decided_at", "time or null", "When that was.", lambda one: _time(one.decided_ns)),
+        JsonField("order_id", "whole number or null", "The order that it became.", lambda one: one.order_id),
+    ),
+)  # fmt: skip
+
+STAGED_UPDATE = Fields(
+    "Staged update",
+    (
+        JsonField("type", "word", '"staged".', lambda update: "staged"),
+        _whole("seq", "Position in the engine's history."),
+        _text("event", 'Such as "OrderStaged", "StagedAmended", "StagedReleased", "StagedRejected".'),
+        _flag("is_snapshot", "How it stands, and no change."),
+        JsonField("at", "time", "When.", lambda update: _time(update.at_ns)),
+        JsonField("staged", "staged order", "The staged order after it.", lambda update: STAGED.of(update.staged)),
+    ),
+)  # fmt: skip
 
 PREVIEW = Fields(
     "Preview",

@@ -7,6 +7,8 @@ __all__ = [
     "DEPTH_DEFAULT",
     "DEPTH_MAX",
     "HISTORY_LINES_MAX",
+    "LADDER_BAR_CHARACTERS",
+    "LADDER_RATE_MAX",
     "LIMITS_INTERVAL_S",
     "ORDERS_SHOWN",
     "PROMPT_WAIT_S",
@@ -14,6 +16,8 @@ __all__ = [
     "SESSION_SLOTS",
     "STALE_AFTER_S",
     "TIMEOUT_S",
+    "TRADES_BEFORE_DEFAULT",
+    "TRADES_BEFORE_MAX",
     "WAIT_S",
 ]
 
@@ -38,7 +42,15 @@ ORDERS_SHOWN = 100
 
 #: Levels of a book that `book` shows, and the most that the server tells.
 DEPTH_DEFAULT = 5
-DEPTH_MAX = 10
+DEPTH_MAX = 20
+
+#: Trades with which `trades` begins, and the most that the server keeps ready for that.
+TRADES_BEFORE_DEFAULT = 10
+TRADES_BEFORE_MAX = 100
+
+#: How often the ladder of `book` is drawn at most (the server tells no more often), and how wide its longest bar is.
+LADDER_RATE_MAX = 20
+LADDER_BAR_CHARACTERS = 24
 
 #: The blotter line says that it is old after so long without a word of the server, which sends one at least every 5 s.
 STALE_AFTER_S = 7.0

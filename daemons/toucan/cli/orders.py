@@ -30,10 +30,14 @@ __all__ = [
     "buy_command",
     "cancel_command",
     "order_command",
+    "order_options",
     "orders_command",
     "preview_command",
     "replace_command",
     "sell_command",
+    "show_entered",
+    "terms_options",
+    "wait_option",
 ]
 
 _TIFS = [tif.name.lower() for tif in TimeInForce]
@@ -52,7 +56,7 @@ _TERMS = (
     click.option("--note", default="", metavar="TEXT", help="Kept with the order; at most 200 characters."),
     new_account_option,
 )  # fmt: skip
-_wait_option = click.option(
+wait_option = click.option(
     "--wait",
     "wait_s",
     type=click.FloatRange(min=0),
@@ -61,13 +65,14 @@ _wait_option = click.option(
 )
 
 
-def _terms_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def terms_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of a new order's terms."""
     for option in reversed(_TERMS):
         function = option(function)
     return function
 
 
-def _options(price: str | None, parameters: dict[str, Any]) -> OrderOptions:
+def order_options(price: str | None, parameters: dict[str, Any]) -> OrderOptions:
     """The client's options from the command's parameters."""
     expires = parameters["expires"]
     tif = parameters["tif"] or (TimeInForce.GTD if expires else TimeInForce.DAY)
@@ -103,9 +108,9 @@ def _time(text: str) -> datetime.datetime:
 
 @command("buy", short_help="Buy: toucan buy 100 AAPL @ 189.50 --tif ioc")
 @click.argument("words", nargs=-1, type=ORDER_WORDS, metavar="QUANTITY SYMBOL [@] PRICE|market")
-@_terms_options
+@terms_options
 @yes_option
-@_wait_option
+@wait_option
 @again_option
 def buy_command(caller: Caller, words: tuple[str, ...], **parameters: Any) -> int:
     """Buy QUANTITY of SYMBOL at PRICE or better, or "market" for whatever the market asks.
@@ -120,9 +125,9 @@ def buy_command(caller: Caller, words: tuple[str, ...], **parameters: Any) -> in
 
 @command("sell", short_help="Sell: toucan sell 100 AAPL @ 190.25")
 @click.argument("words", nargs=-1, type=ORDER_WORDS, metavar="QUANTITY SYMBOL [@] PRICE|market")
-@_terms_options
+@terms_options
 @yes_option
-@_wait_option
+@wait_option
 @again_option
 def sell_command(caller: Caller, words: tuple[str, ...], **parameters: Any) -> int:
     """Sell QUANTITY of SYMBOL at PRICE or better, or "market" for whatever the market pays. As buy.
@@ -136,7 +141,7 @@ def _enter(caller: Caller, side: Side, words: tuple[str, ...], parameters: dict[
     from toucan.cli.words import order_words
 
     said = order_words(words, f"toucan {side.name.lower()} 100 AAPL @ 189.50")
-    options = _options(said.price, parameters)
+    options = order_options(said.price, parameters)
     if said.price is None and parameters["stop"] is None:
         raise click.UsageError(
             'the order has no price; say "@ 189.50", or "market" for whatever the market gives'
@@ -163,10 +168,11 @@ def _enter(caller: Caller, side: Side, words: tuple[str, ...], parameters: dict[
         key = None  # the denied request has its answer; this is another one
         order = submit(True)
     wait_s = parameters["wait_s"]
-    return _show_entered(caller, order, caller.wait_s if wait_s is None else wait_s)
+    return show_entered(caller, order, caller.wait_s if wait_s is None else wait_s)
 
 
-def _show_entered(caller: Caller, order: Order, wait_s: float) -> int:
+def show_entered(caller: Caller, order: Order, wait_s: float) -> int:
+    """Prints a new order when its venue has said its first word, or after ``wait_s``; gives the exit code."""
     order = _awaited(caller, order, wait_s)
     _show(caller, order)
     return Exit.REJECTED if order.status is OrdStatus.REJECTED else Exit.OK
@@ -209,7 +215,7 @@ def _show(caller: Caller, order: Order) -> None:
 @command("preview", short_help="What an order would be answered, without sending it.")
 @click.argument("side", type=click.Choice(_SIDES, case_sensitive=False), metavar="buy|sell")
 @click.argument("words", nargs=-1, type=ORDER_WORDS, metavar="QUANTITY SYMBOL [@] PRICE|market")
-@_terms_options
+@terms_options
 def preview_command(caller: Caller, side: str, words: tuple[str, ...], **parameters: Any) -> int:
     """Say what an order would be answered, without sending it: the limits it would pass, what it is worth.
 
@@ -220,7 +226,7 @@ def preview_command(caller: Caller, side: str, words: tuple[str, ...], **paramet
     from toucan.cli.words import order_words
 
     said = order_words(words, f"toucan preview {side} 100 AAPL @ 189.50")
-    options = _options(said.price, parameters)
+    options = order_options(said.price, parameters)
     instrument = caller.instrument(said.symbol)
     preview = caller.client.preview(side, instrument.symbol, said.quantity, **options)
     if caller.as_json:

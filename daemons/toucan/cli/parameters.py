@@ -15,11 +15,13 @@ __all__ = [
     "NODE",
     "ORDER_ID",
     "ORDER_WORDS",
+    "STAGED_ID",
     "SYMBOL",
     "WATCH_WORDS",
     "KeyType",
     "Named",
     "OrderIdType",
+    "StagedIdType",
 ]
 
 
@@ -47,6 +49,19 @@ class OrderIdType(click.ParamType[Any]):
         return int(text)
 
 
+class StagedIdType(click.ParamType[Any]):
+    """A staged order's number."""
+
+    name = "staged id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """A whole number from 1 on; "#7" is 7."""
+        text = str(value).removeprefix("#")
+        if not (text.isascii() and text.isdigit()) or not 0 < int(text[:20]) < 2**63:
+            self.fail(f"{value!r} is no staged order's number; `toucan staged` lists them", param, ctx)
+        return int(text)
+
+
 class KeyType:
     """A request's key as ``--again`` takes it."""
 
@@ -71,4 +86,5 @@ ACCOUNT = Named("account")
 NODE = Named("node")
 ORDER_WORDS = Named("order words")
 ORDER_ID = OrderIdType()
+STAGED_ID = StagedIdType()
 KEY = KeyType()

@@ -38,7 +38,7 @@ def kill_command(caller: Caller, node: str, level: str, reason: str, yes: bool, 
     """Stop trading at NODE and everything below it, such as "firm", "firm/desk" or "firm/desk/ACC1".
 
     On a terminal it asks to type the node's name. `toucan enable` ends it. With --json:
-    {"node": …, "level": …, "order_ids": [orders being cancelled], "seq": event}.
+    {"node": …, "level": …, "order_ids": [orders being cancelled], "staged_ids": [staged orders rejected], "seq": event}.
 
     Example: toucan kill firm/desk --level cancel-all --reason "runaway strategy"
     """
@@ -67,7 +67,10 @@ def _set_level(caller: Caller, node: str, level: str, reason: str, again: str | 
     caller.say(f"{node}: {level}")
     if done.order_ids:
         caller.say(f"cancels on their way: {' '.join(map(str, done.order_ids))}")
-    caller.give({"node": node, "level": level, "order_ids": list(done.order_ids), "seq": done.seq})
+    if done.staged_ids:
+        caller.say(f"proposals rejected: {' '.join(map(str, done.staged_ids))}")
+    ids = {"order_ids": list(done.order_ids), "staged_ids": list(done.staged_ids)}
+    caller.give({"node": node, "level": level, **ids, "seq": done.seq})
     return Exit.OK
 
 

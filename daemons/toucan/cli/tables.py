@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from toucan.cli.words import clock_time, iso_time, status_words, terms_words
+from toucan.cli.words import clock_time, iso_time, staged_words, status_words, terms_words
 from toucan.client.exact import plain
 from toucan.client.instruments import Instrument
+from toucan.client.staged_values import StagedOrder
 from toucan.client.values import Identity, Level, Limits, MarketData, Order, Position
 from toucan.core.values import TradingLevel
 
@@ -26,6 +27,8 @@ __all__ = [
     "positions_table",
     "print_table",
     "signed",
+    "staged_list_table",
+    "staged_table",
 ]
 
 _SIDE_STYLES = {"BUY": "green", "SELL": "red"}
@@ -127,6 +130,50 @@ def order_table(order: Order) -> Table:
             ("venue says", order.text),
             ("triggered", "yes" if order.is_triggered else ""),
             ("entered elsewhere", "yes" if order.is_external else ""),
+        ]
+    )
+
+
+def staged_list_table(staged: Iterable[StagedOrder]) -> Table:
+    """Staged orders, one a line."""
+    table = _table(">id", "side", ">quantity", "symbol", ">price", "account", "expires", "how it stands")
+    for one in staged:
+        terms = one.terms
+        table.add_row(
+            str(one.staged_id),
+            Text(terms.side.name.lower(), style=_SIDE_STYLES[terms.side.name]),
+            plain(terms.quantity),
+            terms.symbol,
+            "market" if terms.price is None else _number(terms.price),
+            terms.account,
+            clock_time(one.expires_ns)[:8] if one.is_pending else "",
+            Text(staged_words(one), style="red" if one.is_pending and one.denials else ""),
+        )
+    return table
+
+
+def staged_table(staged: StagedOrder) -> Table:
+    """One staged order with all that it was, one field a line."""
+    history = "\n".join(
+        f"{one.revision}. {terms_words(one.terms)}, by {one.by} at {clock_time(one.at_ns)}"
+        + (f": {one.why}" if one.why else "")
+        for one in staged.revisions
+    )
+    denials = "\n".join(f"{one.text} ({one.code})" for one in staged.denials)
+    return _pairs(
+        [
+            ("staged order", str(staged.staged_id)),
+            ("terms", terms_words(staged.terms)),
+            ("how it stands", staged_words(staged)),
+            ("revisions", history),
+            ("would be denied", denials if staged.is_pending else ""),
+            ("worth at most", _number(staged.notional)),
+            ("market then", _number(staged.reference_price)),
+            ("session", staged.session),
+            ("note", staged.terms.note),
+            ("proposed", iso_time(staged.proposed_ns)),
+            ("expires", iso_time(staged.expires_ns) if staged.is_pending else ""),
+            ("updated", f"{iso_time(staged.updated_ns)} (event {staged.updated_seq})"),
         ]
     )
 

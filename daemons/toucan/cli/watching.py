@@ -1,4 +1,4 @@
-"""``toucan watch`` and ``book``: what happens, as it happens."""
+"""``toucan watch``: what happens, as it happens."""
 
 from __future__ import annotations
 
@@ -9,30 +9,45 @@ import click
 
 from toucan.cli.command import account_option, command
 from toucan.cli.exits import Exit
-from toucan.cli.limits import DEPTH_DEFAULT, DEPTH_MAX
+from toucan.cli.limits import DEPTH_MAX
 from toucan.cli.parameters import SYMBOL, WATCH_WORDS
 
 if TYPE_CHECKING:
     from toucan.cli.caller import Caller
-    from toucan.client import MarketData, OrderUpdate, Position, Watch
+    from toucan.client import MarketData, OrderUpdate, Position, StagedUpdate, Watch
 
-__all__ = ["book_command", "update_line", "watch_command"]
+__all__ = ["market_line", "print_all", "staged_line", "update_line", "watch_command"]
 
-_KINDS = ("orders", "positions", "market", "events")
+_KINDS = ("orders", "positions", "market", "events", "staged")
 
 
 @command("watch", short_help="Orders, positions, prices or everything, as it happens.")
-@click.argument("words", nargs=-1, type=WATCH_WORDS, metavar="[orders|positions|market SYMBOL...|events]")
+@click.argument(
+    "words", nargs=-1, type=WATCH_WORDS, metavar="[orders|positions|market SYMBOL...|events|staged]"
+)
+@click.option("--staged", "is_staged", is_flag=True, help="Staged orders; the same as the word.")
 @account_option
-@click.option("--symbol", type=SYMBOL, metavar="SYMBOL", help="Only this symbol (orders, positions).")
-@click.option("--owner", metavar="USER", help="Only what this user has entered (orders).")
-@click.option("--all", "is_all", is_flag=True, help="Begin with orders that are over, too.")
+@click.option("--symbol", type=SYMBOL, metavar="SYMBOL", help="Only this symbol (orders, positions, staged).")
+@click.option("--owner", metavar="USER", help="Only what this user has entered or proposed (orders, staged).")
+@click.option(
+    "--depth",
+    type=click.IntRange(0, DEPTH_MAX),
+    default=0,
+    metavar="N",
+    help="Levels of each side as well (market; shown with --json, `toucan book` draws them).",
+)
+@click.option(
+    "--all",
+    "is_all",
+    is_flag=True,
+    help="Begin with orders that are over, and proposals that were decided, too.",
+)
 @click.option(
     "--after",
     "after_seq",
     type=click.IntRange(min=0),
     metavar="SEQ",
-    help="Go on after this event (orders, events).",
+    help="Go on after this event (orders, events, staged).",
 )
 @click.option(
     "--for", "for_s", type=click.FloatRange(min=0), metavar="SECONDS", help="End by itself after so long."
@@ -41,24 +56,28 @@ _KINDS = ("orders", "positions", "market", "events")
 def watch_command(
     caller: Caller,
     words: tuple[str, ...],
+    is_staged: bool,
     account: str | None,
     symbol: str | None,
     owner: str | None,
+    depth: int,
     is_all: bool,
     after_seq: int | None,
     for_s: float | None,
     count: int | None,
 ) -> int:
-    """Print what happens to orders (the default), positions, prices, or (events) everything with denials, until Ctrl-C.
+    """Print what happens to orders (the default), positions, prices, staged orders, or (events) everything with denials, until Ctrl-C.
 
     It goes on by itself when the connection was lost, without a gap or a repeat, and says so on standard error. With
-    --json: a line each: order updates, positions, market data or events; beside them {"type": "state",
+    --json: a line each: order updates, positions, market data, staged updates or events; beside them {"type": "state",
     "is_connected": …, "is_stale": …, "trouble": …} when the connection is lost or back, and {"type": "gap",
     "until_seq": …} where the server no longer keeps all events.
 
-    Examples: toucan watch; toucan watch market AAPL MSFT; toucan watch events --after 0 --json
+    Examples: toucan watch; toucan watch market AAPL MSFT --depth 5; toucan watch events --after 0 --json
     """
-    kind, symbols = _kind_of(words)
+    kind, symbols = _kind_of(("staged", *words) if is_staged else words)
+    if depth and kind != "market":
+        raise click.UsageError("--depth goes with market: toucan watch market AAPL --depth 5")
     accounts, only = [account] if account else [], caller.symbols([symbol] if symbol else [])
     client = caller.client
     watch: Watch[Any, Any]
@@ -71,13 +90,22 @@ def watch_command(
             after_seq=after_seq,
             timeout_s=for_s,
         )
+    elif kind == "staged":
+        watch = client.watch_staged(
+            accounts=accounts,
+            symbols=only,
+            proposers=[owner] if owner else [],
+            is_pending=not is_all,
+            after_seq=after_seq,
+            timeout_s=for_s,
+        )
     elif kind == "positions":
         watch = client.watch_positions(accounts=accounts, symbols=only, timeout_s=for_s)
     elif kind == "market":
-        watch = client.watch_market_data(caller.symbols(symbols), timeout_s=for_s)
+        watch = client.watch_market_data(caller.symbols(symbols), depth=depth, timeout_s=for_s)
     else:
         watch = client.drop_copy(accounts=accounts, after_seq=after_seq, timeout_s=for_s)
-    return _print_all(caller, watch, count)
+    return print_all(caller, watch, count)
 
 
 def _kind_of(words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
@@ -91,7 +119,8 @@ def _kind_of(words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     return kind, tuple(rest)
 
 
-def _print_all(caller: Caller, watch: Watch[Any, Any], count: int | None) -> int:
+def print_all(caller: Caller, watch: Watch[Any, Any], count: int | None) -> int:
+    """Prints what a stream tells, at most so many items, until it ends or Ctrl-C; the exit code."""
     was_well = True
 
     def print_state() -> None:
@@ -132,18 +161,26 @@ def _print_state(caller: Caller, watch: Watch[Any, Any]) -> None:
 
 def _print_one(caller: Caller, item: Any) -> None:
     from toucan.cli import json_objects
-    from toucan.client import DropCopyGap, MarketData, OrderUpdate, Position
+    from toucan.cli.words import trade_lines
+    from toucan.client import DropCopyGap, MarketData, OrderUpdate, Position, StagedUpdate, Trades
 
     match item:
         case OrderUpdate():
             caller.say(update_line(item))
             fields = json_objects.UPDATE
+        case StagedUpdate():
+            caller.say(staged_line(item))
+            fields = json_objects.STAGED_UPDATE
         case Position():
             caller.say(_position_line(item))
             fields = json_objects.POSITION
         case MarketData():
-            caller.say(_market_line(item))
+            caller.say(market_line(item))
             fields = json_objects.MARKET
+        case Trades():
+            for line in trade_lines(item):
+                caller.say(line)
+            fields = json_objects.TRADES
         case DropCopyGap():
             caller.say(
                 f"events before {item.until_seq} are no longer kept by the server; `toucan audit` has them"
@@ -169,6 +206,14 @@ def update_line(update: OrderUpdate) -> str:
     return f"{line}; {kind}: {fill_words(order, update.fill)}"
 
 
+def staged_line(update: StagedUpdate) -> str:
+    """ "14:05:01.123  staged 7: buy 100 AAPL @ 189.50 for ACC1: proposed by bot: …"."""
+    from toucan.cli.words import clock_time, staged_words, terms_words
+
+    staged = update.staged
+    return f"{clock_time(update.at_ns)}  staged {staged.staged_id}: {terms_words(staged.terms)}: {staged_words(staged)}"
+
+
 def _position_line(position: Position) -> str:
     from toucan.client.exact import plain
 
@@ -182,7 +227,8 @@ def _position_line(position: Position) -> str:
     return f"{line} {position.currency}"
 
 
-def _market_line(data: MarketData) -> str:
+def market_line(data: MarketData) -> str:
+    """ "14:05:01.123  AAPL  bid 100 @ 189.50  offer …"."""
     from toucan.cli.words import clock_time
     from toucan.client.exact import plain
 
@@ -202,31 +248,3 @@ def _event_line(event: Any) -> str:
         event.user and f"by {event.user}",
     ]
     return f"{clock_time(event.at_ns)}  {event.seq}  {event.event}  {' '.join(filter(None, about))}".rstrip()
-
-
-@command("book", short_help="The order book of a symbol.")
-@click.argument("symbol", type=SYMBOL, metavar="SYMBOL")
-@click.option(
-    "--depth",
-    type=click.IntRange(1, DEPTH_MAX),
-    metavar="N",
-    default=DEPTH_DEFAULT,
-    show_default=True,
-    help="Levels of each side.",
-)
-def book_command(caller: Caller, symbol: str, depth: int) -> int:
-    """Show the best bids and offers of SYMBOL and its last trade, once. With --json: market data."""
-    symbol = caller.instrument(symbol).symbol
-    client = caller.client
-    with client.watch_market_data([symbol], depth=depth, patience_s=client.timeout_s) as watch:
-        data = next(watch)
-    if caller.as_json:
-        from toucan.cli.json_objects import MARKET
-
-        caller.give(MARKET.of(data))
-        return Exit.OK
-    from toucan.cli.tables import book_table, print_table
-
-    print_table(book_table(data), caller.width(), f"nobody bids for or offers {symbol}")
-    caller.say(_market_line(data))
-    return Exit.OK

@@ -9,11 +9,22 @@ from dataclasses import dataclass
 import click
 
 from toucan.client.exact import plain
+from toucan.client.staged_values import StagedOrder
 from toucan.client.terms import MARKET
-from toucan.client.values import Fill, Order, OrderTerms
-from toucan.core.values import OrdStatus, TimeInForce
+from toucan.client.values import Fill, Order, OrderTerms, TradeKind, Trades
+from toucan.core.values import OrdStatus, StagedState, TimeInForce
 
-__all__ = ["OrderWords", "clock_time", "fill_words", "iso_time", "order_words", "status_words", "terms_words"]
+__all__ = [
+    "OrderWords",
+    "clock_time",
+    "fill_words",
+    "iso_time",
+    "order_words",
+    "staged_words",
+    "status_words",
+    "terms_words",
+    "trade_lines",
+]
 
 _MARKET_WORDS = ("market", "mkt")
 _NS = 1_000_000_000
@@ -88,10 +99,43 @@ def status_words(order: Order) -> str:
     return f"{words} ({why})" if why else words
 
 
+def staged_words(staged: StagedOrder) -> str:
+    """ "proposed by bot: below its mean", or how it was decided."""
+    if staged.is_pending:
+        words = f"proposed by {staged.proposer}: {staged.why}"
+        if staged.revision > 1:
+            last = staged.revisions[-1]
+            words += f"; amended by {last.by}: {last.why}" if last.why else f"; amended by {last.by}"
+        if staged.denials:
+            words += f" (would be denied now: {staged.denials[0].text})"
+        return words
+    status, why = staged.status.name.lower(), f": {staged.decided_why}" if staged.decided_why else ""
+    if staged.order_id is not None:
+        return f"{status} by {staged.decided_by} as order {staged.order_id}{why}"
+    if staged.status is StagedState.EXPIRED:
+        return f"{status} ({staged.decided_why})"
+    return f"{status} by {staged.decided_by}{why}"
+
+
 def fill_words(order: Order, fill: Fill) -> str:
     """ "bought 40 AAPL @ 189.45 for ACC1"."""
     did = "bought" if order.side.sign > 0 else "sold"
     return f"{did} {plain(fill.quantity)} {order.symbol} @ {fill.price:f} for {order.account}"
+
+
+def trade_lines(trades: Trades) -> list[str]:
+    """A line for each, such as "14:05:01.123  AAPL  100 @ 189.50  buy", and before them one for what was left out."""
+    lines = []
+    if trades.left_out:
+        quantity = plain(trades.left_out_quantity)
+        lines.append(f"{trades.symbol}: {trades.left_out} trades left out, with {quantity} traded in them")
+    for one in trades.trades:
+        side = "" if one.aggressor is None else f"  {one.aggressor.name.lower()}"
+        about = "" if one.kind is TradeKind.TRADE else f"  {one.kind.name} of trade {one.trade_number or '?'}"
+        lines.append(
+            f"{clock_time(one.at_ns)}  {one.symbol}  {plain(one.quantity)} @ {one.price:f}{side}{about}"
+        )
+    return lines
 
 
 def iso_time(at_ns: int) -> str:

@@ -10,7 +10,8 @@ Law: importing it needs grpcio and protobuf, and no package of the daemons or th
 :mod:`~toucan.client.errors` (what callers see), :mod:`~toucan.client.exact` and :mod:`~toucan.client.terms` (people's numbers),
 :mod:`~toucan.client.calls` and :mod:`~toucan.client.streams` (the requests and streams), :mod:`~toucan.client.keys` and
 :mod:`~toucan.client.resending` (what makes sending again safe), :mod:`~toucan.client.session_core`; then the pumps around them:
-:mod:`~toucan.client.connection`, :mod:`~toucan.client.watch` and :mod:`~toucan.client.session` for threads, :mod:`toucan.client.aio` for asyncio.
+:mod:`~toucan.client.interrupts`, :mod:`~toucan.client.connection`, :mod:`~toucan.client.watch` and :mod:`~toucan.client.session`
+for threads, :mod:`toucan.client.aio` for asyncio.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from toucan.client.errors import (
 )
 from toucan.client.instruments import Instrument, InstrumentTable
 from toucan.client.session import Session
+from toucan.client.staged_values import Staged, StagedOrder, StagedRevision, StagedUpdate
 from toucan.client.terms import MARKET
 from toucan.client.values import (
     Accepted,
@@ -54,6 +56,9 @@ from toucan.client.values import (
     RequestInFlight,
     RequestKey,
     RiskNode,
+    Trade,
+    TradeKind,
+    Trades,
 )
 from toucan.client.watch import Watch
 from toucan.core.values import (
@@ -62,6 +67,7 @@ from toucan.core.values import (
     OrdStatus,
     RequestKind,
     Side,
+    StagedState,
     TimeInForce,
     TradingLevel,
 )
@@ -98,12 +104,20 @@ __all__ = [
     "RequestInFlight",
     "RequestKey",
     "RiskNode",
+    "Staged",
+    "StagedOrder",
+    "StagedRevision",
+    "StagedUpdate",
+    "Trade",
+    "TradeKind",
+    "Trades",
     # enumerations
     "ExecType",
     "OrderType",
     "OrdStatus",
     "RequestKind",
     "Side",
+    "StagedState",
     "TimeInForce",
     "TradingLevel",
     # errors

@@ -20,6 +20,7 @@ from toucan.client.keys import Keys
 from toucan.client.limits import CONNECT_TIMEOUT_S, ORDERS_PAGE_MAX, STREAM_SILENCE_S, TIMEOUT_S
 from toucan.client.session import Session
 from toucan.client.session_core import SessionCore
+from toucan.client.staged import StagedMethods
 from toucan.client.streams import (
     DropCopyBatch,
     DropCopyStream,
@@ -31,6 +32,7 @@ from toucan.client.streams import (
     PositionStream,
 )
 from toucan.client.terms import OrderOptions
+from toucan.client.trades import TradesBatch, TradesStream
 from toucan.client.values import (
     Accepted,
     Done,
@@ -45,6 +47,7 @@ from toucan.client.values import (
     Position,
     Preview,
     RequestKey,
+    Trades,
 )
 from toucan.client.watch import Watch
 from toucan.core.values import Side, TradingLevel
@@ -71,7 +74,8 @@ def connect(
 
     ``address`` is ``HOST:PORT``, ``unix:PATH``, or several separated by commas, which are tried one after the other (default ``$TOUCAN_SERVER``,
     else ``127.0.0.1:7070``). Who one is: ``token`` or ``token_file`` (default ``$TOUCAN_TOKEN_FILE``), or a client certificate (``certificate_file``
-    and ``key_file``). TLS is used if ``ca_file`` or a certificate is given, or with ``tls=True`` (and the system's authorities).
+    and ``key_file``). TLS is used if ``ca_file`` (default ``$TOUCAN_TLS_CA``) or a certificate is given, or with ``tls=True`` (and the system's
+    authorities).
 
     ``account`` is that of orders that name none. ``session`` names this program's requests; left out, it is random, see
     :mod:`toucan.client.keys`. ``timeout_s`` is how long a request may take with all its resends, ``connect_timeout_s`` how long of that a connection
@@ -100,7 +104,7 @@ def connect(
     )
 
 
-class Toucan:
+class Toucan(StagedMethods):
     """A client; made by :func:`connect`. All methods may be called from any thread; close it, or use it with ``with``.
 
     Methods that change something send their request until it is answered, under one key, so that it is carried out once at most, and one after the
@@ -317,9 +321,25 @@ class Toucan:
         timeout_s: float | None = None,
         patience_s: float | None = None,
     ) -> Watch[MarketDataBatch, MarketData]:
-        """Top of book and last trade; ``depth`` (at most 10) levels of each side; no more than ``rate_max`` (at most 20) messages a second."""
+        """Top of book and last trade; ``depth`` (at most 20) levels of each side; no more than ``rate_max`` (at most 20) messages a second."""
         request = pb.WatchMarketDataRequest(symbols=list(symbols), depth=depth, rate_max=rate_max)
         return Watch(self._connection, MarketDataStream(request), timeout_s=timeout_s, patience_s=patience_s)
+
+    def watch_trades(
+        self,
+        symbols: Iterable[str],
+        *,
+        before: int = 0,
+        rate_max: int = 0,
+        timeout_s: float | None = None,
+        patience_s: float | None = None,
+    ) -> Watch[TradesBatch, Trades]:
+        """Trades, as they are made, busted and corrected; to begin with the newest ``before`` (at most 100) of each symbol.
+
+        None is left out silently: what this client, or a connection that was lost, was too slow for is counted in ``left_out``.
+        """
+        stream = TradesStream(list(symbols), before, rate_max)
+        return Watch(self._connection, stream, timeout_s=timeout_s, patience_s=patience_s)
 
     def drop_copy(
         self,

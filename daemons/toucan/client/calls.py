@@ -333,7 +333,8 @@ def set_trading_state(node: str, level: TradingLevel | str, reason: str) -> Call
     """The kill switch, and what turns it back."""
 
     def read(response: pb.SetTradingStateResponse, _: InstrumentTable, key: RequestKey) -> values.Done:
-        return values.Done(seq=response.seq, key=key, order_ids=tuple(response.order_ids))
+        ids = {"order_ids": tuple(response.order_ids), "staged_ids": tuple(response.staged_ids)}
+        return values.Done(seq=response.seq, key=key, **ids)
 
     return Call(
         method=_RISK + "SetTradingState",

@@ -23,6 +23,7 @@ from toucan.client.endpoints import Access, channel_options
 from toucan.client.errors import InvalidRequest, ServerFault, ServerUnavailable, UnknownInstrument
 from toucan.client.failures import Failure, failure_of_error
 from toucan.client.instruments import InstrumentTable
+from toucan.client.interrupts import uninterrupted
 from toucan.client.keys import Keys
 from toucan.client.limits import (
     ATTEMPT_TIMEOUT_S,
@@ -197,7 +198,8 @@ class Connection:
         remaining_s = deadline_s - time.monotonic()
         try:
             link = self.link(remaining_s)
-            future = link.unary(call).future(request, timeout=remaining_s, metadata=self.access.metadata)
+            with uninterrupted():
+                future = link.unary(call).future(request, timeout=remaining_s, metadata=self.access.metadata)
         except NotReached as error:
             return Failure("UNAVAILABLE", str(error), is_unsent=True)
         except ValueError:
@@ -211,7 +213,8 @@ class Connection:
         except grpc.FutureCancelledError:
             failure = Failure("CANCELLED", "the connection was closed")
         finally:
-            future.cancel()  # nobody listens any more, also after an interrupt
+            with uninterrupted():
+                future.cancel()  # nobody listens any more, also after an interrupt
         if failure.doubts_connection:
             self.drop(link, failure.text)
         return failure

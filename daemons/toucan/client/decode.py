@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
-from aviary.toucan.v1 import toucan_pb2, types_pb2
+from aviary.toucan.v1 import market_pb2, toucan_pb2, types_pb2
 from toucan.client import values
 from toucan.client.errors import ServerFault
 from toucan.client.instruments import Instrument
@@ -31,6 +31,8 @@ __all__ = [
     "order_of",
     "position_of",
     "preview_of",
+    "terms_of",
+    "trades_of",
     "update_of",
 ]
 
@@ -53,7 +55,7 @@ def order_of(message: types_pb2.Order, find: Find) -> values.Order:
     instrument = find(message.terms.symbol)
     return values.Order(
         order_id=message.order_id,
-        terms=_terms_of(message.terms, instrument),
+        terms=terms_of(message.terms, instrument),
         owner=message.owner,
         session=message.session,
         venue=message.venue,
@@ -74,7 +76,8 @@ def order_of(message: types_pb2.Order, find: Find) -> values.Order:
     )
 
 
-def _terms_of(message: types_pb2.OrderTerms, instrument: Instrument) -> values.OrderTerms:
+def terms_of(message: types_pb2.OrderTerms, instrument: Instrument) -> values.OrderTerms:
+    """What an order shall do."""
     return values.OrderTerms(
         account=message.account,
         symbol=message.symbol,
@@ -97,7 +100,7 @@ def _request_of(message: types_pb2.RequestInFlight, instrument: Instrument) -> v
         kind=_member(RequestKind, message.kind),
         cl_ord_id=message.cl_ord_id,
         is_acknowledged=message.is_acknowledged,
-        terms=_terms_of(message.terms, instrument) if message.HasField("terms") else None,
+        terms=terms_of(message.terms, instrument) if message.HasField("terms") else None,
         by=message.by,
     )
 
@@ -157,7 +160,11 @@ def market_data_of(message: types_pb2.MarketData, find: Find) -> values.MarketDa
 
     def side(levels: list[types_pb2.Level]) -> tuple[values.Level, ...]:
         return tuple(
-            values.Level(price=instrument.price(one.price), quantity=instrument.quantity(one.quantity))
+            values.Level(
+                price=instrument.price(one.price),
+                quantity=instrument.quantity(one.quantity),
+                orders=one.orders,
+            )
             for one in levels
         )
 
@@ -170,6 +177,30 @@ def market_data_of(message: types_pb2.MarketData, find: Find) -> values.MarketDa
         is_halted=message.is_halted,
         at_ns=message.at_ns,
         book=values.Book(bids=side(list(message.bids)), asks=side(list(message.asks))),
+    )
+
+
+def trades_of(message: market_pb2.MarketTrades, find: Find) -> values.Trades:
+    """Lines of a tape, and what was left out before them."""
+    instrument = find(message.symbol)
+    return values.Trades(
+        symbol=message.symbol,
+        life=message.life,
+        trades=tuple(
+            values.Trade(
+                symbol=message.symbol,
+                number=one.number,
+                kind=_member(values.TradeKind, one.kind),
+                trade_number=one.trade_number,
+                price=instrument.price(one.price),
+                quantity=instrument.quantity(one.quantity),
+                aggressor=_member(Side, one.aggressor) if one.aggressor else None,
+                at_ns=one.at_ns,
+            )
+            for one in message.trades
+        ),
+        left_out=message.left_out,
+        left_out_quantity=instrument.quantity(message.left_out_quantity),
     )
 
 

@@ -106,7 +106,7 @@ def access_from(
     certificate_file: str | os.PathLike[str] | None = None,
     key_file: str | os.PathLike[str] | None = None,
 ) -> Access:
-    """Checks what a caller gave and fills in the rest from ``$TOUCAN_SERVER`` and ``$TOUCAN_TOKEN_FILE``.
+    """Checks what a caller gave and fills in the rest from ``$TOUCAN_SERVER``, ``$TOUCAN_TOKEN_FILE`` and ``$TOUCAN_TLS_CA``.
 
     Raises :class:`~toucan.client.errors.InvalidRequest`, also where a token would travel in clear to another host.
     """
@@ -116,6 +116,8 @@ def access_from(
         token = None if token_file is None else _token_from(Path(token_file))
     if (certificate_file is None) != (key_file is None):
         raise InvalidRequest("a client certificate needs both its file and that of its key")
+    if tls is not False:
+        ca_file = ca_file or os.environ.get("TOUCAN_TLS_CA") or None
     if tls is None:
         tls = ca_file is not None or certificate_file is not None
     elif not tls and (ca_file is not None or certificate_file is not None):

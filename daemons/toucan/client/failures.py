@@ -29,6 +29,8 @@ __all__ = ["Failure", "failure_of_error", "failure_of_session_error", "is_final_
 _DETAILS_KEY = "grpc-status-details-bin"
 #: How gRPC begins the text of a call that never had a connection to go out over.
 _NEVER_CONNECTED = "failed to connect to all addresses"
+#: How gRPC begins the text of a call whose stream ended without a status of the server's; it calls that UNKNOWN.
+_STREAM_LOST = "Stream removed"
 _BROKEN = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL")
 #: Statuses after which a stream is not begun anew: the same would be answered again.
 _FINAL = (
@@ -77,7 +79,8 @@ class Failure:
             return Refused(text, self.status)
         if self.status == "UNIMPLEMENTED":
             return ServerFault(
-                f"the server does not know this request; it may be of another version of aviary ({text})"
+                f"the server does not know this request; it may be of another version of aviary ({text})",
+                "UNKNOWN_REQUEST",
             )
         return ServerFault(f"the server failed: {text} ({self.status})")
 
@@ -96,6 +99,8 @@ def failure_of_error(error: grpc.RpcError) -> Failure:
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             return _with_details(status, text, value)
+    if status == "UNKNOWN" and text.startswith(_STREAM_LOST):
+        status = "DEADLINE_EXCEEDED" if "Deadline Exceeded" in text else "UNAVAILABLE"
     return Failure(status, text, is_unsent=status == "UNAVAILABLE" and text.startswith(_NEVER_CONNECTED))
 
 

@@ -80,12 +80,16 @@ class Resending:
         self._connect_deadline_s = deadline_s if connect_deadline_s is None else connect_deadline_s
         self._may_renumber = may_renumber
         self._attempts = 0
+        #: The text of the last failure that was more than a deadline; it says more than that the last attempt was cut off.
+        self._last_reason = ""
         #: An attempt may have reached the engine.
         self.may_be_executed = False
 
     def after(self, failure: Failure, now_s: float, chance: float) -> Step:
         """What follows a failed attempt."""
         attempt, self._attempts = self._attempts, self._attempts + 1
+        if failure.refusal_code or failure.status != "DEADLINE_EXCEEDED":
+            self._last_reason = failure.text
         if failure.refusal_code in (_SUPERSEDED, _FORGOTTEN):
             return self._after_stale_number(failure)
         if not self._is_worth_another(failure):
@@ -124,7 +128,7 @@ class Resending:
             bool(failure.refusal_code) and failure.status not in _NOT_THE_ENGINES
         )
         if self._is_mutating and self.may_be_executed and not is_answer:
-            return Unknown(failure.text)
+            return Unknown(self._last_reason or failure.text)
         if failure.status == "UNAVAILABLE" and failure.refusal_code:
             return GiveUp(ServerUnavailable(failure.text))
         if failure.status == "RESOURCE_EXHAUSTED" and failure.refusal_code:

@@ -20,6 +20,7 @@ from toucan.client.connection import Connection, Link, NotReached
 from toucan.client.errors import Refused, ServerUnavailable, ToucanError
 from toucan.client.exact import Number
 from toucan.client.failures import Failure, failure_of_error, is_final_for_stream
+from toucan.client.interrupts import uninterrupted
 from toucan.client.limits import SESSION_UPDATES_MAX
 from toucan.client.resending import pause_s
 from toucan.client.session_core import Result, SessionCore
@@ -221,7 +222,8 @@ class Session:
             call = self._call
             self._changed.notify_all()
         if call is not None:
-            call.cancel()
+            with uninterrupted():
+                call.cancel()
         if self._thread is not threading.current_thread():
             self._thread.join(_JOIN_S)
 

@@ -74,7 +74,13 @@ class PositionBatch(Batch[Position]):
     is_snapshot: bool
 
 
-MarketDataBatch = Batch[MarketData]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketDataBatch(Batch[MarketData]):
+    """``stale_symbols``: those of which nothing is heard at the moment, for whatever reason."""
+
+    stale_symbols: tuple[str, ...]
+
+
 DropCopyBatch = Batch[DropCopyEvent | DropCopyGap]
 _Batch_co = TypeVar("_Batch_co", bound=Batch[Any], covariant=True)
 
@@ -84,8 +90,6 @@ class Stream(Protocol[_Batch_co]):
 
     method: str
     response_type: type[Message]
-    #: Whether the server promises that it is never silent for long.
-    has_heartbeat: bool
 
     def request(self) -> Message:
         """Begins a connection: what to ask for."""
@@ -160,7 +164,6 @@ class OrderStream:
 
     method = _ORDER_ENTRY + "WatchOrders"
     response_type: type[Message] = pb.WatchOrdersResponse
-    has_heartbeat = True
 
     def __init__(
         self, wanted: pb.OrderFilter, *, after_seq: int | None = None, with_snapshot: bool = True
@@ -190,7 +193,6 @@ class PositionStream:
 
     method = _ORDER_ENTRY + "WatchPositions"
     response_type: type[Message] = pb.WatchPositionsResponse
-    has_heartbeat = True
 
     def __init__(self, request: pb.WatchPositionsRequest) -> None:
         self._request = request
@@ -226,7 +228,6 @@ class MarketDataStream:
 
     method = _ORDER_ENTRY + "WatchMarketData"
     response_type: type[Message] = pb.WatchMarketDataResponse
-    has_heartbeat = False
 
     def __init__(self, request: pb.WatchMarketDataRequest) -> None:
         self._request = request
@@ -238,7 +239,9 @@ class MarketDataStream:
     def take(self, response: pb.WatchMarketDataResponse, find: Find) -> MarketDataBatch:
         """What a message says."""
         news = tuple(decode.market_data_of(message, find) for message in response.market_data)
-        return Batch(news=news, is_stale=response.is_stale)
+        return MarketDataBatch(
+            news=news, is_stale=response.is_stale, stale_symbols=tuple(response.stale_symbols)
+        )
 
 
 class DropCopyStream:
@@ -246,7 +249,6 @@ class DropCopyStream:
 
     method = _ORDER_ENTRY + "DropCopy"
     response_type: type[Message] = pb.DropCopyResponse
-    has_heartbeat = True
 
     def __init__(self, accounts: Iterable[str], *, after_seq: int | None = None) -> None:
         self._accounts = list(accounts)
@@ -264,4 +266,4 @@ class DropCopyStream:
             news.append(DropCopyGap(until_seq=response.gap_until_seq))
         news += [decode.drop_copy_event_of(event) for event in response.events if event.seq > told]
         self._after_seq = max(told, response.seq)
-        return Batch(news=tuple(news), is_stale=False, seq=response.seq)
+        return Batch(news=tuple(news), is_stale=response.is_stale, seq=response.seq)

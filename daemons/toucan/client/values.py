@@ -7,6 +7,7 @@ meanings are FIX 4.4's where it has them; the enumerations are those of :mod:`to
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -42,6 +43,9 @@ __all__ = [
     "RequestInFlight",
     "RequestKey",
     "RiskNode",
+    "Trade",
+    "TradeKind",
+    "Trades",
 ]
 
 
@@ -92,6 +96,8 @@ class Done:
     key: RequestKey
     #: Orders whose cancel is on its way, of a kill level CANCEL_ALL.
     order_ids: tuple[int, ...] = ()
+    #: Staged orders that were rejected by it.
+    staged_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +259,8 @@ class Level:
 
     price: Decimal
     quantity: Decimal
+    #: How many orders are there; 0: the venue does not say.
+    orders: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +285,46 @@ class MarketData:
     #: The venue's time of this.
     at_ns: int
     book: Book
+
+
+class TradeKind(enum.IntEnum):
+    """What a line of the tape says of a trade."""
+
+    TRADE = 1
+    BUST = 2
+    CORRECTION = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trade:
+    """One line of a venue's tape: a trade that was made, or that was cancelled or given other numbers afterwards."""
+
+    symbol: str
+    #: Counts the lines of the symbol's tape without gaps, within one life of the venue.
+    number: int
+    kind: TradeKind
+    #: The line that said that the trade was made; its own number for TRADE, 0 where it is not known.
+    trade_number: int
+    #: Of a bust what is cancelled, of a correction what is right now.
+    price: Decimal
+    quantity: Decimal
+    #: Of the order that met one that waited; None: there was none, or the venue does not say.
+    aggressor: Side | None
+    #: The venue's time.
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trades:
+    """What was traded of a symbol since it was told last: ``left_out`` lines that were not told, then ``trades``."""
+
+    symbol: str
+    #: Names the count of the lines' numbers.
+    life: str
+    trades: tuple[Trade, ...]
+    left_out: int
+    #: What was traded in those.
+    left_out_quantity: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ import grpc
 from toucan.client.connection import Connection, Link, NotReached
 from toucan.client.errors import ServerUnavailable
 from toucan.client.failures import Failure, failure_of_error, is_final_for_stream
+from toucan.client.interrupts import uninterrupted
 from toucan.client.resending import pause_s
 from toucan.client.streams import Batch, Stream
 
@@ -140,8 +141,9 @@ class Watch(Generic[_Batch, _Item]):
         self._is_silent = False
         remaining_s = None if self._deadline_s is None else self._deadline_s - time.monotonic()
         request = self._stream.request()
-        call = method(request, timeout=remaining_s, metadata=self._connection.access.metadata)
-        self._call = call
+        with uninterrupted():
+            call = method(request, timeout=remaining_s, metadata=self._connection.access.metadata)
+            self._call = call
         if self._is_closed:  # meanwhile
             call.cancel()
 
@@ -181,8 +183,6 @@ class Watch(Generic[_Batch, _Item]):
     def check(self, now_s: float) -> None:
         """For the watchdog: a connection on which nothing comes is given up."""
         since_s, call = self._waiting_since_s, self._call
-        if not self._stream.has_heartbeat:
-            return
         if call is not None and since_s is not None and now_s - since_s > self._connection.stream_silence_s:
             self._is_silent = True
             call.cancel()
@@ -193,7 +193,8 @@ class Watch(Generic[_Batch, _Item]):
         self.is_connected = False
         call = self._call
         if call is not None:
-            call.cancel()
+            with uninterrupted():
+                call.cancel()
 
     def __enter__(self) -> Watch[_Batch, _Item]:
         return self

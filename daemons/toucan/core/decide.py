@@ -17,6 +17,7 @@ import msgspec
 
 from toucan.core import events as ev
 from toucan.core import requests as rq
+from toucan.core import staging
 from toucan.core.instruments import Instrument
 from toucan.core.limits import CLIENTS_MAX, OPEN_ORDERS_MAX, REQUESTS_IN_FLIGHT_MAX, SESSION_NAME_MAX
 from toucan.core.order import Client, Order
@@ -37,7 +38,10 @@ from toucan.core.terms import OrderTerms
 from toucan.core.values import OrdStatus, TimeInForce, TradingLevel
 from toucan.core.venue_messages import Quote
 
-__all__ = ["Decider", "Decision", "cancel_event"]
+__all__ = ["REDUCE_ONLY", "Decider", "Decision", "cancel_event"]
+
+#: Why the engine cancels an order that would do more than close the position.
+REDUCE_ONLY = "reduce-only"
 
 #: Events, and the answer to who asked.
 Decision = tuple[list[ev.Event], Outcome]
@@ -83,7 +87,7 @@ class Decider:
             self.state.orders[order_id] for order_id in self.state.risk.reduce_only_excess(account, symbol)
         )
         return [
-            cancel_event(order, ev.ENGINE, "reduce-only")
+            cancel_event(order, ev.ENGINE, REDUCE_ONLY)
             for order in orders
             if order.may_execute and not order.is_asked_to_cancel() and not self.is_frozen(order)
         ]
@@ -111,7 +115,7 @@ class Decider:
         if known is not None:
             return [], known
         refusal = self._room_for(client)
-        if refusal is not None:
+        if refusal is not None and not self._passes_without_room(client, body):
             return refusal
         if request.deadline_ns is not None and monotonic_ns > request.deadline_ns:
             late = (monotonic_ns - request.deadline_ns) / 1e6
@@ -120,7 +124,16 @@ class Decider:
             )
         else:
             events, outcome = _NUMBERED[type(body)](self, client, body, now_ns)
+        if refusal is not None:
+            return events, outcome  # not remembered
         return [*events, ev.Answered(client, request.number, outcome, fingerprint)], outcome
+
+    def _passes_without_room(self, client: Client, body: rq.Body) -> bool:
+        """Whether it is carried out for a session that there is no room to remember: what cancels or stops. To do that twice does no harm."""
+        if not 0 < len(client.session) <= SESSION_NAME_MAX:
+            return False
+        is_stop = isinstance(body, rq.SetLevel) and body.level is not TradingLevel.NORMAL
+        return is_stop or isinstance(body, (rq.Cancel, rq.MassCancel))
 
     def _room_for(self, client: Client) -> Decision | None:
         if client in self.state.clients:
@@ -136,35 +149,46 @@ class Decider:
     # ------------------------------------------------------------ orders
 
     def _submit(self, client: Client, body: rq.Submit, now_ns: int) -> Decision:
-        terms, state = body.terms, self.state
+        return self.new_order(body.terms, client, client, now_ns, body.is_confirmed)
+
+    def new_order(
+        self, terms: OrderTerms, asker: Client, owner: Client, now_ns: int, is_confirmed: bool,
+        staged_id: int | None = None,
+    ) -> Decision:  # fmt: skip
+        """All checks of a new order of ``owner``, within his limits; ``asker`` sends it, who is another one where it was staged."""
         refusal = self._unsendable(terms, now_ns)
         if refusal is not None:
             return refusal
-        instrument = self.instruments[terms.symbol]
+        state, instrument = self.state, self.instruments[terms.symbol]
         denial = state.risk.deny_new(
-            terms,
-            client.user,
-            instrument,
-            self._quote(terms.symbol),
-            state.positions,
-            now_ns,
-            body.is_confirmed,
+            terms, owner.user, instrument, self._quote(terms.symbol), state.positions, now_ns, is_confirmed
         )
         if denial is not None:
-            return self._denied(client, terms, denial, now_ns)
+            return self._denied(asker, terms, denial, now_ns, staged_id=staged_id)
         order_id = state.next_order_id
         accepted = ev.OrderAccepted(
             order_id,
             f"{self._id_prefix}-{order_id}-1",
-            client,
+            owner,
             terms,
             instrument.venue,
             self._expiry(terms, now_ns),
         )
         return [accepted], Accepted(order_id)
 
+    def judged(
+        self, terms: OrderTerms, trader: str, now_ns: int
+    ) -> tuple[tuple[Denial, ...], str, int | None]:
+        """What a new order of ``trader`` would be denied for now, what it is worth in the base currency, and the market's price."""
+        instrument, quote, state = self.instruments[terms.symbol], self._quote(terms.symbol), self.state
+        common = (terms, trader, instrument, quote, state.positions, now_ns)
+        hard = state.risk.deny_new(*common, True)
+        soft = state.risk.deny_new(*common, False)
+        denials = tuple(dict.fromkeys(one for one in (hard, soft) if one is not None))
+        return denials, state.risk.notional_text(terms, instrument, quote), reference_price(quote)
+
     def _unsendable(self, terms: OrderTerms, now_ns: int) -> Decision | None:
-        refusal = self._senseless(terms, now_ns)
+        refusal = self.senseless(terms, now_ns)
         if refusal is not None:
             return refusal
         if len(self.state.live) >= OPEN_ORDERS_MAX:
@@ -175,7 +199,8 @@ class Decider:
             return _refused(Refusal.VENUE_NOT_READY, f"venue {name} takes no orders now: {venue.why}")
         return None
 
-    def _senseless(self, terms: OrderTerms, now_ns: int) -> Decision | None:
+    def senseless(self, terms: OrderTerms, now_ns: int) -> Decision | None:
+        """The refusal of terms that could never be an order of anybody; None: they could."""
         instrument = self.instruments.get(terms.symbol)
         if instrument is None:
             return _refused(Refusal.UNKNOWN_INSTRUMENT, f"there is no instrument {terms.symbol[:40]!r}")
@@ -189,9 +214,10 @@ class Decider:
         return None
 
     def _denied(
-        self, client: Client, terms: OrderTerms, denial: Denial, now_ns: int, order_id: int | None = None
-    ) -> Decision:
-        denied = ev.OrderDenied(client, terms, denial, order_id)
+        self, client: Client, terms: OrderTerms, denial: Denial, now_ns: int, order_id: int | None = None,
+        staged_id: int | None = None,
+    ) -> Decision:  # fmt: skip
+        denied = ev.OrderDenied(client, terms, denial, order_id, staged_id)
         blocked = self.state.risk.blocks_after(denied, now_ns)
         return [denied, *blocked], Denied(denial)
 
@@ -201,10 +227,14 @@ class Decider:
     def _expiry(self, terms: OrderTerms, now_ns: int) -> int | None:
         if terms.time_in_force is not TimeInForce.DAY:
             return terms.expire_at_ns
-        end = self._session_ends.get(terms.symbol, 0)
+        return self.session_end(terms.symbol, now_ns)
+
+    def session_end(self, symbol: str, now_ns: int) -> int:
+        """When the session of a symbol ends that is on or comes next, ns since the epoch. Raises ``ValueError`` for a calendar without one."""
+        end = self._session_ends.get(symbol, 0)
         if end <= now_ns:
-            end = self.instruments[terms.symbol].session.ends_after_ns(now_ns)
-            self._session_ends[terms.symbol] = end
+            end = self.instruments[symbol].session.ends_after_ns(now_ns)
+            self._session_ends[symbol] = end
         return end
 
     def _cancel(self, client: Client, body: rq.Cancel, now_ns: int) -> Decision:
@@ -275,7 +305,7 @@ class Decider:
             )
         if terms == base:
             return _refused(Refusal.NOTHING_CHANGES, f"order {order.order_id} is already as asked")
-        problem = self._senseless(terms, now_ns)
+        problem = self.senseless(terms, now_ns)
         if problem is not None:
             return problem
         if terms.quantity <= order.cum_quantity:
@@ -315,16 +345,9 @@ class Decider:
         refusal = self._unsendable(terms, now_ns)
         if refusal is not None:
             return refusal
-        instrument, quote, state = self.instruments[terms.symbol], self._quote(terms.symbol), self.state
-        common = (terms, client.user, instrument, quote, state.positions, now_ns)
-        hard = state.risk.deny_new(*common, True)
-        soft = state.risk.deny_new(*common, False)
-        denials = tuple(dict.fromkeys(one for one in (hard, soft) if one is not None))
+        denials, notional, reference = self.judged(terms, client.user, now_ns)
         return [], Previewed(
-            denials,
-            state.risk.notional_text(terms, instrument, quote),
-            reference_price(quote),
-            state.positions.quantity(terms.account, terms.symbol),
+            denials, notional, reference, self.state.positions.quantity(terms.account, terms.symbol)
         )
 
     # ------------------------------------------------------------ risk
@@ -355,7 +378,9 @@ class Decider:
             # Its own level is another one from now on.
             cancels, outcome = self._cancel_all(below, client, "kill switch", besides=body.node)
             events += cancels
-        return events, outcome
+        rejected = staging.rejected_below(self, client, body)
+        staged_ids = tuple(event.staged_id for event in rejected)
+        return [*events, *rejected], msgspec.structs.replace(outcome, staged_ids=staged_ids)
 
     def _set_limit(self, client: Client, body: rq.SetLimit, now_ns: int) -> Decision:
         risk = self.state.risk
@@ -392,7 +417,8 @@ class Decider:
         return [ev.SessionOpened(client, body.grace_ns)], Done()
 
     def _close_session(self, client: Client, body: rq.CloseSession, now_ns: int) -> Decision:
-        if self.state.client(client).session is None:
+        session = self.state.client(client).session
+        if session is None or body.opened_seq not in (0, session.opened_seq):
             return [], Done()
         return [ev.SessionEnded(client, is_orderly=True)], Done()
 
@@ -435,6 +461,10 @@ _NUMBERED: dict[type, _Handler] = {
     rq.SetLevel: Decider._set_level,
     rq.SetLimit: Decider._set_limit,
     rq.AdjustPosition: Decider._adjust_position,
+    rq.Stage: staging.stage,
+    rq.ReleaseStaged: staging.release,
+    rq.AmendStaged: staging.amend,
+    rq.RejectStaged: staging.reject,
 }
 _UNNUMBERED: dict[type, _Handler] = {
     rq.Preview: Decider._preview,

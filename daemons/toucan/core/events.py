@@ -29,6 +29,7 @@ __all__ = [
     "OrderAccepted",
     "OrderAdopted",
     "OrderDenied",
+    "OrderStaged",
     "PositionAdjusted",
     "ReplaceRequested",
     "ReportRefused",
@@ -37,6 +38,11 @@ __all__ = [
     "SessionEnded",
     "SessionLost",
     "SessionOpened",
+    "StagedAmended",
+    "StagedExpired",
+    "StagedRejected",
+    "StagedReleased",
+    "StagedWithdrawn",
     "VenueChanged",
 ]
 
@@ -75,6 +81,8 @@ class OrderDenied(_Event, frozen=True):
     denial: Denial
     #: Of the order whose replacement was denied; None for a new one.
     order_id: int | None = None
+    #: Of the staged order that was to be released; ``owner`` is who tried, whose denial it counts as.
+    staged_id: int | None = None
 
 
 class CancelRequested(_Event, frozen=True):
@@ -224,6 +232,65 @@ class SessionEnded(_Event, frozen=True):
     is_orderly: bool
 
 
+class OrderStaged(_Event, frozen=True):
+    """Somebody proposes an order; it goes nowhere. ``denials``: what would be denied now, which is told and not enforced."""
+
+    staged_id: int
+    owner: Client
+    terms: OrderTerms
+    why: str
+    expires_at_ns: int
+    #: What ends it then, if not its time to live: "session-end" or "expire-time".
+    expires_why: str = ""
+    denials: tuple[Denial, ...] = ()
+    notional: str = ""
+    reference_price: int | None = None
+
+
+class StagedAmended(_Event, frozen=True):
+    """A staged order has other terms from now on; the old ones stay in its history."""
+
+    staged_id: int
+    by: Client
+    terms: OrderTerms
+    why: str = ""
+    denials: tuple[Denial, ...] = ()
+    notional: str = ""
+    reference_price: int | None = None
+
+
+class StagedReleased(_Event, frozen=True):
+    """A staged order has become an order, which was accepted in the same record."""
+
+    staged_id: int
+    by: Client
+    order_id: int
+    why: str = ""
+
+
+class StagedRejected(_Event, frozen=True):
+    """Somebody is against a staged order, or has stopped all trading above it."""
+
+    staged_id: int
+    by: Client
+    why: str
+
+
+class StagedWithdrawn(_Event, frozen=True):
+    """Taken back by its proposer; by the engine where his session is gone."""
+
+    staged_id: int
+    by: Client
+    why: str
+
+
+class StagedExpired(_Event, frozen=True):
+    """Nobody has decided on a staged order in time; ``why``: "time-to-live", "session-end" or "expire-time"."""
+
+    staged_id: int
+    why: str
+
+
 Event = (
     EngineStarted
     | OrderAccepted
@@ -245,4 +312,10 @@ Event = (
     | SessionOpened
     | SessionLost
     | SessionEnded
+    | OrderStaged
+    | StagedAmended
+    | StagedReleased
+    | StagedRejected
+    | StagedWithdrawn
+    | StagedExpired
 )

@@ -107,7 +107,7 @@ class NodeUsage:
 class _Lane:
     """The nodes of an account and trader, nearest first, with those limits that facts need."""
 
-    __slots__ = ("duplicate_window_ns", "nodes", "requests_max", "version")
+    __slots__ = ("_sides", "duplicate_window_ns", "nodes", "requests_max", "version")
 
     def __init__(self, tree: LimitTree, path: tuple[str, ...], nodes: tuple[NodeUsage, ...]) -> None:
         self.version = tree.version
@@ -116,6 +116,15 @@ class _Lane:
         windows = [tree.number(node, "duplicate_window_s", 9) or 0 for node in path]
         #: An order is remembered for as long as any node asks for.
         self.duplicate_window_ns = max(windows)
+        self._sides: dict[tuple[str, Side], tuple[tuple[NodeUsage, SideUsage], ...]] = {}
+
+    def sides(self, symbol: str, side: Side) -> tuple[tuple[NodeUsage, SideUsage], ...]:
+        """Each node with its usage of one side in a symbol, to be changed."""
+        found = self._sides.get((symbol, side))
+        if found is None:
+            found = tuple((node, _symbol_of(node, symbol).side(side)) for node in self.nodes)
+            self._sides[symbol, side] = found
+        return found
 
 
 class _Open:
@@ -203,10 +212,9 @@ class Exposure:
         notional = self.notional(entry.symbol, claim.quantity, price)
         money, entry.notional = notional - entry.notional, notional
         old_rest, rest = old.rest_price, claim.rest_price
-        for node in self._lane(entry.account, entry.trader).nodes:
+        for node, side in self._lane(entry.account, entry.trader).sides(entry.symbol, entry.side):
             node.open_orders += orders
             node.open_notional += money
-            side = _symbol_of(node, entry.symbol).side(entry.side)
             side.quantity += quantity
             if entry.is_reducing:
                 side.reducing += quantity

@@ -17,8 +17,6 @@ __all__ = ["NUMBER_MAX", "Instrument", "NotOnGrid", "Session"]
 #: No price and no quantity is larger: a product of two fits 126 bits, and JSON and SQLite carry each exactly.
 NUMBER_MAX = 2**53 - 1
 _NS = 1_000_000_000
-#: Digits enough for any sum of products that fits this machine: nothing is rounded.
-_EXACT = Context(prec=1000)
 _MIDNIGHT = datetime.time(0, 0)
 #: More digits than a sum of products of a price, a quantity and a multiplier has.
 _WIDE = Context(prec=80)

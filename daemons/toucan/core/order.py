@@ -18,7 +18,7 @@ import msgspec
 from toucan.core.terms import OrderTerms
 from toucan.core.values import OrdStatus, RequestKind, TimeInForce
 
-__all__ = ["PRECEDENCE", "Client", "Execution", "Order", "OrderState", "PendingRequest"]
+__all__ = ["PRECEDENCE", "Client", "Execution", "Order", "OrderState", "PendingRequest", "RefusedCancel"]
 
 #: FIX 4.4 Appendix D: where several apply, the one with the largest number is told.
 PRECEDENCE: dict[OrdStatus, int] = {
@@ -72,6 +72,15 @@ class PendingRequest(msgspec.Struct, gc=False):
     terms: OrderTerms | None = None
     #: Who asked: shown to those who watch, and 'engine' where nobody did.
     by: str = ""
+    #: Why, where the engine asked.
+    why: str = ""
+
+
+class RefusedCancel(msgspec.Struct, frozen=True, gc=False):
+    """A cancel that the engine wanted and the venue refused: when, and why it was wanted."""
+
+    at_ns: int
+    why: str
 
 
 class Order(msgspec.Struct):
@@ -115,6 +124,8 @@ class Order(msgspec.Struct):
     request_count: int = 1
     #: Entered at the venue by other ways than through here.
     is_external: bool = False
+    #: What the engine will ask for again, until it is under way or the order is over.
+    refused_cancel: RefusedCancel | None = None
 
     @property
     def is_open(self) -> bool:

@@ -19,6 +19,7 @@ __all__ = [
     "MassCanceled",
     "Outcome",
     "Previewed",
+    "Proposed",
     "Refusal",
     "Refused",
 ]
@@ -65,10 +66,20 @@ class Refusal(enum.StrEnum):
     REQUEST_FORGOTTEN = "REQUEST_FORGOTTEN"
     #: It came after its deadline, and was not executed.
     DEADLINE_PASSED = "DEADLINE_PASSED"
-    #: As many sessions are remembered as can be; use one of yours again.
+    #: As many sessions are remembered as can be; use one of yours again. Cancels pass all the same.
     TOO_MANY_SESSIONS = "TOO_MANY_SESSIONS"
     #: As many orders are open as can be; cancel some.
     TOO_MANY_ORDERS = "TOO_MANY_ORDERS"
+    #: There is no such staged order, or it was decided so long ago that only the journal still has it.
+    UNKNOWN_STAGED_ORDER = "UNKNOWN_STAGED_ORDER"
+    #: The staged order was released, rejected, withdrawn or has expired already; the text says by whom.
+    STAGED_ORDER_DECIDED = "STAGED_ORDER_DECIDED"
+    #: The staged order was amended since the revision that the request names; look at it again.
+    STAGED_ORDER_CHANGED = "STAGED_ORDER_CHANGED"
+    #: As many orders are staged as can be, of the account or of all; decide some.
+    TOO_MANY_STAGED_ORDERS = "TOO_MANY_STAGED_ORDERS"
+    #: Who proposed a staged order may not release it himself, unless he is entitled to release-own.
+    FOUR_EYES = "FOUR_EYES"
     #: The journal cannot be written, so nothing was executed; the same request may be sent again.
     JOURNAL_UNAVAILABLE = "JOURNAL_UNAVAILABLE"
     #: More requests wait than the engine can take; it was not executed, try again in a moment.
@@ -125,6 +136,8 @@ class MassCanceled(_Value, frozen=True):
 
     order_ids: tuple[int, ...]
     skipped: int = 0
+    #: Staged orders that were rejected, of a trading level CANCEL_ALL.
+    staged_ids: tuple[int, ...] = ()
 
 
 class Denied(_Value, frozen=True):
@@ -154,4 +167,12 @@ class Previewed(_Value, frozen=True):
     position_before: int = 0
 
 
-Outcome = Accepted | MassCanceled | Denied | Refused | Done | Previewed
+class Proposed(_Value, frozen=True):
+    """Staged, as this revision; nothing leaves before somebody releases it. ``denials``: what would be denied if that was now."""
+
+    staged_id: int
+    revision: int
+    denials: tuple[Denial, ...] = ()
+
+
+Outcome = Accepted | MassCanceled | Denied | Refused | Done | Previewed | Proposed

@@ -12,6 +12,9 @@ no news, and one too new means that some are missing, so they are asked for agai
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
 
 from toucan.core import events as ev
 from toucan.core.instruments import Instrument
@@ -253,32 +256,37 @@ def _cancel_message(order: Order, cl_ord_id: str, orig_cl_ord_id: str) -> Cancel
 
 def message_of(event: ev.Event, state: EngineState) -> tuple[str, ToVenue] | None:
     """The venue and the message that an event sends there, once it is applied and durable; None if it sends nothing."""
-    if isinstance(event, ev.OrderAccepted):
-        return event.venue, _new_order(event)
-    if isinstance(event, ev.CancelRequested):
-        order = state.orders[event.order_id]
-        return order.venue, _cancel_message(order, event.cl_ord_id, event.orig_cl_ord_id)
-    if isinstance(event, ev.ReplaceRequested):
-        terms = event.terms
-        message = ReplaceOrder(
-            event.cl_ord_id, event.orig_cl_ord_id, terms.symbol, terms.side, terms.type,
-            terms.quantity, terms.price, terms.stop_price,
-        )  # fmt: skip
-        return state.orders[event.order_id].venue, message
-    return None
+    make = _MESSAGES.get(type(event))
+    return None if make is None else make(event, state)
 
 
-def _new_order(event: ev.OrderAccepted) -> NewOrder:
+def _accepted_message(event: ev.OrderAccepted, _: EngineState) -> tuple[str, ToVenue]:
+    return event.venue, NewOrder(event.cl_ord_id, *_same_at_venue(event.terms), event.expire_at_ns)  # type: ignore[call-arg]  # it takes the star for all that is left
+
+
+def _cancel_requested_message(event: ev.CancelRequested, state: EngineState) -> tuple[str, ToVenue]:
+    order = state.orders[event.order_id]
+    return order.venue, _cancel_message(order, event.cl_ord_id, event.orig_cl_ord_id)
+
+
+def _replace_requested_message(event: ev.ReplaceRequested, state: EngineState) -> tuple[str, ToVenue]:
     terms = event.terms
-    return NewOrder(
-        cl_ord_id=event.cl_ord_id, expire_at_ns=event.expire_at_ns,
-        **{name: getattr(terms, name) for name in _SAME_AT_VENUE},
+    message = ReplaceOrder(
+        event.cl_ord_id, event.orig_cl_ord_id, terms.symbol, terms.side, terms.type,
+        terms.quantity, terms.price, terms.stop_price,
     )  # fmt: skip
+    return state.orders[event.order_id].venue, message
 
+
+_MESSAGES: dict[type, Callable[[Any, EngineState], tuple[str, ToVenue]]] = {
+    ev.OrderAccepted: _accepted_message,
+    ev.CancelRequested: _cancel_requested_message,
+    ev.ReplaceRequested: _replace_requested_message,
+}
 
 #: Fields of the terms that a venue gets as they are; reduce-only is kept by the engine, notes are nobody else's business.
-_SAME_AT_VENUE = tuple(
-    name
-    for name in NewOrder.__struct_fields__
-    if name in OrderTerms.__struct_fields__ and name != "expire_at_ns"
-)
+_SAME_AT_VENUE = (
+    "account", "symbol", "side", "type", "time_in_force", "quantity", "price", "stop_price", "max_floor", "post_only"
+)  # fmt: skip
+_same_at_venue = attrgetter(*_SAME_AT_VENUE)
+assert NewOrder.__struct_fields__[: len(_SAME_AT_VENUE) + 2] == ("cl_ord_id", *_SAME_AT_VENUE, "expire_at_ns")

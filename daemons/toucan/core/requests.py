@@ -16,18 +16,22 @@ from toucan.core.values import Side, TradingLevel
 
 __all__ = [
     "AdjustPosition",
+    "AmendStaged",
     "Body",
     "Cancel",
     "CloseSession",
     "MassCancel",
     "OpenSession",
     "Preview",
+    "RejectStaged",
+    "ReleaseStaged",
     "Replace",
     "Reply",
     "Request",
     "SessionBroken",
     "SetLevel",
     "SetLimit",
+    "Stage",
     "Submit",
     "fingerprint",
 ]
@@ -104,6 +108,48 @@ class AdjustPosition(_Body, frozen=True):
     reason: str
 
 
+class Stage(_Body, frozen=True):
+    """Proposes an order. ``ttl_ns``: None: the default."""
+
+    terms: OrderTerms
+    why: str
+    ttl_ns: int | None = None
+
+
+class ReleaseStaged(_Body, frozen=True):
+    """Sends a staged order, which is as the caller has seen it (``revision``), amended by what is not None.
+
+    ``may_release_own``: he is entitled to release also what he proposed himself. ``is_confirmed`` as in :class:`Submit`.
+    """
+
+    staged_id: int
+    revision: int
+    quantity: int | None = None
+    price: int | None = None
+    stop_price: int | None = None
+    why: str = ""
+    is_confirmed: bool = False
+    may_release_own: bool = False
+
+
+class AmendStaged(_Body, frozen=True):
+    """Changes a staged order, which is as the caller has seen it; None: as it is."""
+
+    staged_id: int
+    revision: int
+    quantity: int | None = None
+    price: int | None = None
+    stop_price: int | None = None
+    why: str = ""
+
+
+class RejectStaged(_Body, frozen=True):
+    """Ends a staged order; by its proposer, takes it back."""
+
+    staged_id: int
+    why: str
+
+
 class OpenSession(_Body, frozen=True):
     """A session stream begins; see :class:`toucan.core.events.SessionOpened`."""
 
@@ -111,7 +157,9 @@ class OpenSession(_Body, frozen=True):
 
 
 class CloseSession(_Body, frozen=True):
-    """An orderly logout."""
+    """An orderly logout. ``opened_seq`` as with :class:`SessionBroken`: one that comes late ends no session that was opened after it."""
+
+    opened_seq: int = 0
 
 
 class SessionBroken(_Body, frozen=True):
@@ -129,6 +177,10 @@ Body = (
     | SetLevel
     | SetLimit
     | AdjustPosition
+    | Stage
+    | ReleaseStaged
+    | AmendStaged
+    | RejectStaged
     | OpenSession
     | CloseSession
     | SessionBroken

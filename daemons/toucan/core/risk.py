@@ -34,6 +34,9 @@ __all__ = ["RULES_KEPT_MAX", "Risk", "claim_of", "reference_price"]
 #: Ready rules of a trader, an account and a symbol that are kept; beyond that they are made again.
 RULES_KEPT_MAX = 100_000
 
+#: The states in which a replacement may still come true.
+_REPLACEABLE = (OrderState.PENDING_NEW, OrderState.WORKING)
+
 #: Denials that do not count towards an automatic block: a question, and what a block itself leads to.
 _NOT_COUNTED = frozenset(
     code.name
@@ -65,7 +68,7 @@ def reference_price(quote: Quote | None) -> int | None:
 def claim_of(order: Order, wanted: OrderTerms | None = None) -> Claim:
     """What an order may still do at its worst, with everything in flight, and with one more replacement if it is ``wanted``."""
     replacements = []
-    if order.state in (OrderState.PENDING_NEW, OrderState.WORKING):
+    if order.requests and order.state in _REPLACEABLE:
         replacements = [request.terms for request in order.requests if request.terms is not None]
     if wanted is not None:
         replacements.append(wanted)

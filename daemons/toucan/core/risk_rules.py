@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -69,8 +68,7 @@ class DenialCode(enum.IntEnum):
     SOFT_LIMIT = 21
 
 
-@dataclass(eq=False)
-class Case:
+class Case(msgspec.Struct, eq=False):
     """One order, or one replacement, to be judged. What several rules ask for is worked out once."""
 
     terms: OrderTerms

@@ -18,10 +18,18 @@ from toucan.core import events as ev
 from toucan.core.clients import ClientRecord, SessionRecord
 from toucan.core.life_cycle import Effect, apply_report
 from toucan.core.limits import CLOSED_ORDERS_KEPT_MAX, EXTERNAL_ID_KEPT
-from toucan.core.order import Client, Order, OrderState, PendingRequest
+from toucan.core.order import Client, Order, OrderState, PendingRequest, RefusedCancel
 from toucan.core.positions import Positions
 from toucan.core.risk import Risk
-from toucan.core.values import ExecType, RequestKind
+from toucan.core.staged import (
+    Decision,
+    Revision,
+    StagedBook,
+    StagedDump,
+    StagedOrder,
+    StagedStep,
+)
+from toucan.core.values import ExecType, RequestKind, StagedState
 
 __all__ = ["Change", "EngineState", "VenueRecord", "cl_ord_id_of", "limits_digest"]
 
@@ -42,6 +50,8 @@ class Change(msgspec.Struct, frozen=True):
     effect: Effect | None = None
     #: Account, trader and symbol of positions that changed.
     position: tuple[str, str, str] | None = None
+    #: A staged order as it is now.
+    staged: StagedOrder | None = None
 
 
 _NO_CHANGE = Change()
@@ -69,6 +79,8 @@ class EngineState:
         self.risk = Risk()
         #: Of the limits file that was loaded last (:func:`limits_digest`).
         self.limits_digest = ""
+        #: What waits to be released: no part of :attr:`orders` before that.
+        self.staged = StagedBook()
 
     # ------------------------------------------------------------ questions
 
@@ -133,13 +145,19 @@ class EngineState:
         self.risk.requested(order, self.at_ns)
         return self._changed(order)
 
-    def _order_denied(self, event: ev.OrderDenied) -> None:
+    def _order_denied(self, event: ev.OrderDenied) -> Change | None:
         self.risk.denied(event, self.at_ns)
+        staged = self.staged.get(event.staged_id or 0)
+        # A try with other terms says nothing of those that it has.
+        if staged is None or staged.terms != event.terms:
+            return None
+        return self._staged(staged.staged_id, StagedStep.DENY, denial=event.denial)
 
     def _cancel_requested(self, event: ev.CancelRequested) -> Change:
-        return self._request(
-            event.order_id, PendingRequest(RequestKind.CANCEL, event.cl_ord_id, by=event.by.user)
-        )
+        if event.by == ev.ENGINE:
+            self.orders[event.order_id].refused_cancel = None
+        request = PendingRequest(RequestKind.CANCEL, event.cl_ord_id, by=event.by.user, why=event.why)
+        return self._request(event.order_id, request)
 
     def _replace_requested(self, event: ev.ReplaceRequested) -> Change:
         request = PendingRequest(RequestKind.REPLACE, event.cl_ord_id, terms=event.terms, by=event.by.user)
@@ -156,6 +174,10 @@ class EngineState:
     def _reported(self, event: ev.Reported) -> Change:
         self._heard(event.venue, event.report.venue_seq)
         order = self.orders[event.order_id]
+        if event.report.kind is ExecType.CANCEL_REJECT:
+            request = order.request(event.report.cl_ord_id)
+            if request is not None and request.kind is RequestKind.CANCEL and request.by == ev.ENGINE.user:
+                order.refused_cancel = RefusedCancel(self.at_ns, request.why)
         effect = apply_report(order, event.report)
         return self._changed(order, effect)
 
@@ -213,6 +235,44 @@ class EngineState:
         )
         self.risk.position_changed(event.account, event.trader, event.symbol, self.positions)
         return Change(position=(event.account, event.trader, event.symbol))
+
+    # ------------------------------------------------------------ staged orders
+
+    def _order_staged(self, event: ev.OrderStaged) -> Change:
+        proposal = self._revision(event, event.owner)
+        staged = StagedOrder(
+            event.staged_id, StagedState.PROPOSED, (proposal,), event.expires_at_ns, event.expires_why, self.seq, self.at_ns
+        )  # fmt: skip
+        return Change(staged=self.staged.propose(staged))
+
+    def _revision(self, event: ev.OrderStaged | ev.StagedAmended, by: Client) -> Revision:
+        return Revision(
+            event.terms, by, event.why, self.at_ns, event.denials, event.notional, event.reference_price
+        )
+
+    def _staged(self, staged_id: int, step: StagedStep, **more: Any) -> Change:
+        return Change(staged=self.staged.step(staged_id, step, self.seq, self.at_ns, **more))
+
+    def _staged_amended(self, event: ev.StagedAmended) -> Change:
+        return self._staged(event.staged_id, StagedStep.AMEND, revision=self._revision(event, event.by))
+
+    def _staged_released(self, event: ev.StagedReleased) -> Change:
+        decision = Decision(event.by, event.why, self.at_ns, event.order_id)
+        return self._staged(event.staged_id, StagedStep.RELEASE, decision=decision)
+
+    def _staged_rejected(self, event: ev.StagedRejected) -> Change:
+        decision = Decision(event.by, event.why, self.at_ns)
+        return self._staged(event.staged_id, StagedStep.REJECT, decision=decision)
+
+    def _staged_withdrawn(self, event: ev.StagedWithdrawn) -> Change:
+        decision = Decision(event.by, event.why, self.at_ns)
+        return self._staged(event.staged_id, StagedStep.WITHDRAW, decision=decision)
+
+    def _staged_expired(self, event: ev.StagedExpired) -> Change:
+        decision = Decision(ev.ENGINE, event.why, self.at_ns)
+        return self._staged(event.staged_id, StagedStep.EXPIRE, decision=decision)
+
+    # ------------------------------------------------------------ limits and levels
 
     def _limits_loaded(self, event: ev.LimitsLoaded) -> None:
         self.limits_digest = limits_digest(event.document)
@@ -273,7 +333,7 @@ class EngineState:
                 "cl_ord_ids": self._by_cl_ord_id,
                 "clients": [[client, record] for client, record in self.clients.items()],
                 "venues": self.venues, "positions": self.positions.dump(), "risk": self.risk.dump(),
-                "limits_digest": self.limits_digest,
+                "limits_digest": self.limits_digest, "staged": self.staged.dump(),
             }
         )  # fmt: skip
 
@@ -291,6 +351,7 @@ class EngineState:
         state.venues = found.venues
         state.positions = Positions.load(found.positions)
         state.risk, state.limits_digest = Risk.load(found.risk), found.limits_digest
+        state.staged = StagedBook.load(found.staged)
         return state
 
     def digest(self) -> str:
@@ -329,6 +390,7 @@ class _Dump(msgspec.Struct):
     positions: dict[str, Any]
     risk: Any
     limits_digest: str
+    staged: StagedDump = msgspec.field(default_factory=StagedDump)
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -354,4 +416,10 @@ _APPLY: dict[type, Callable[[EngineState, Any], Change | None]] = {
     ev.LimitSet: EngineState._risk_changed,
     ev.LevelSet: EngineState._risk_changed,
     ev.NodeBlocked: EngineState._risk_changed,
+    ev.OrderStaged: EngineState._order_staged,
+    ev.StagedAmended: EngineState._staged_amended,
+    ev.StagedReleased: EngineState._staged_released,
+    ev.StagedRejected: EngineState._staged_rejected,
+    ev.StagedWithdrawn: EngineState._staged_withdrawn,
+    ev.StagedExpired: EngineState._staged_expired,
 }

@@ -15,6 +15,7 @@ __all__ = [
     "OrderType",
     "RequestKind",
     "Side",
+    "StagedState",
     "TimeInForce",
     "TradingLevel",
 ]
@@ -112,6 +113,16 @@ class RequestKind(enum.IntEnum):
     NEW = 1
     CANCEL = 2
     REPLACE = 3
+
+
+class StagedState(enum.IntEnum):
+    """How a staged order stands (:mod:`toucan.core.staged`)."""
+
+    PROPOSED = 1
+    RELEASED = 2
+    REJECTED = 3
+    WITHDRAWN = 4
+    EXPIRED = 5
 
 
 class TradingLevel(enum.IntEnum):

@@ -104,6 +104,8 @@ class Resume(_Message, frozen=True):
     firm: str
     life: str
     venue_seq: int
+    #: Quotes are enough, since whoever wants to see depth follows the venue's feed (:mod:`toucan.market`).
+    without_depth: bool = False
 
 
 ToVenue = NewOrder | CancelOrder | ReplaceOrder | StatusRequest | MassStatusRequest | Resume
@@ -167,6 +169,8 @@ class Level(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     price: int
     quantity: int
+    #: How many orders lie there; 0: the venue does not say.
+    orders: int = 0
 
 
 class Quote(_Message, frozen=True):

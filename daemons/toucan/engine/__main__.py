@@ -12,6 +12,7 @@ from toucan.engine.main import run
 from toucan.engine.settings import EngineSettings
 from toucan.errors import ToucanError
 from toucan.journal.errors import JournalError
+from toucan.process_failure import failure_of
 from toucan.settings import CONFIG_PATH, load_settings
 
 __all__ = ["main"]
@@ -34,13 +35,14 @@ __all__ = ["main"]
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 def main(config: Path, accept_loss: bool, log_level: str) -> None:
-    """Run the order-entry engine until SIGTERM or SIGINT."""
+    """Run the order-entry engine until SIGTERM or SIGINT. SIGHUP has the limits file read again; what else has changed is named in the log."""
     configure_logging(log_level, "console")
     try:
         settings = load_settings(config)
-        sys.exit(run(EngineSettings(settings.engine, settings.venue, accept_loss)))
+        running = EngineSettings(settings.engine, settings.venue, accept_loss)
+        sys.exit(run(running, lambda: load_settings(config)))
     except (ToucanError, JournalError) as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
+        raise failure_of(error) from error
 
 
 if __name__ == "__main__":

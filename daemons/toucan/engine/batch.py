@@ -51,6 +51,8 @@ class Batch:
         self.messages: dict[str, list[ToVenue]] = {}
         #: What was asked by whom, for the case that nothing of it can be kept.
         self.requests: list[tuple[int, Request]] = []
+        #: Whether somebody waits for it; what a venue only acknowledges is in no hurry.
+        self.is_hurried = False
 
     def stage(self, first_seq: int, at_ns: int, events: list[Event]) -> None:
         """Events that are applied already; many become several records."""

@@ -14,6 +14,8 @@ class Figures:
         self.requests = 0
         self.reports = 0
         self.records = 0
+        #: The engine's own cancels that a venue has refused.
+        self.cancels_refused = 0
         self.commits_failed = 0
         self.fronts = 0
         self.fronts_dropped = 0

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from toucan.core.state import Change, EngineState
 from toucan.core.venue_messages import Book, Quote
 from toucan.engine.handshake import EVENT_HEAD, Greeting, Hello, decode_market
 from toucan.engine.history import History
-from toucan.engine.port import Applied, EngineAway, Listener
+from toucan.engine.port import Applied, EngineAway, EventListener, Listener
 from toucan.engine.recovery import apply_records, recover
 from toucan.engine.shared import attach_doorbell, attach_log
 from toucan.errors import HandshakeFailed, ToucanError
@@ -94,10 +95,13 @@ class EngineLink:
         self._listeners: dict[int, Listener] = {}
         # The same, as a tuple that stays as it is while it is gone through.
         self._telling: tuple[Listener, ...] = ()
+        self._following: tuple[Callable[[Applied], None], ...] = ()
         self._next_listener = 0
         self._connection: _Connection | None = None
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._unsent: collections.deque[bytes] = collections.deque()
+        self._is_sending_due = False
+        self._is_news_due = False
         self._next_tag = 1
         self._seq_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._is_catching_up = False
@@ -143,7 +147,7 @@ class EngineLink:
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         self._lost.clear()
-        connection = await asyncio.to_thread(_greeted, self._path, self._name)
+        connection = await _greeted_in_thread(self._path, self._name)
         self._connection = connection
         greeting = connection.greeting
         self.instruments = {one.symbol: one for one in greeting.instruments}
@@ -226,11 +230,13 @@ class EngineLink:
     def _applied(self, seq: int, at_ns: int, event: Event, change: Change) -> None:
         """Each event is told before the next one is applied: listeners see the order as it was after this one."""
         self._history.put(seq, at_ns, event)
-        applied = (Applied(seq, at_ns, event, change),)
-        for listener in self._telling:
-            listener.on_applied(applied)
+        applied = Applied(seq, at_ns, event, change)
+        for tell in self._following:
+            tell(applied)
 
     def _wake_seq_waiters(self) -> None:
+        if not self._seq_waiters:
+            return
         still = []
         for seq, future in self._seq_waiters:
             if future.done():
@@ -248,15 +254,29 @@ class EngineLink:
                 listener.on_staleness(is_stale)
 
     def _on_wake(self) -> None:
+        """Answers first; the copy follows behind those who wait for them, so that no answer is held up by what came of it."""
+        if self._connection is not None:
+            self._connection.channel.drain()
+            self._guarded(self._take_replies, self._send_unsent)
+            self._take_news_soon()
+
+    def _take_news_soon(self) -> None:
+        if not self._is_news_due:
+            self._is_news_due = True
+            asyncio.get_running_loop().call_soon(self._take_news)
+
+    def _take_news(self) -> None:
+        self._is_news_due = False
+        self._guarded(self._take_events, self._take_market)
+
+    def _guarded(self, *steps: Callable[[_Connection], None]) -> None:
+        """Does something with the engine's memory, if there is an engine."""
         connection = self._connection
         if connection is None:
             return
-        connection.channel.drain()
         try:
-            self._take_events(connection)
-            self._take_market(connection)
-            self._take_replies(connection)
-            self._send_unsent(connection)
+            for step in steps:
+                step(connection)
         except (ShmError, msgspec.MsgspecError, ValueError) as error:
             _log.error("the engine's memory is broken; connecting anew", error=str(error))
             self._lose()
@@ -279,7 +299,7 @@ class EngineLink:
                 self._applied(seq, at_ns, event, self.state.apply(seq, at_ns, event))
         self._wake_seq_waiters()
         if len(messages) == _LOG_MESSAGES_MAX:
-            asyncio.get_running_loop().call_soon(self._on_wake)
+            self._take_news_soon()
 
     def _start_catching_up(self, up_to_seq: int) -> None:
         """The log's writer was faster: the journal has what is missing, including the message just taken."""
@@ -315,7 +335,7 @@ class EngineLink:
             for listener in self._telling:
                 listener.on_market([*changed])
         if len(messages) == _LOG_MESSAGES_MAX:
-            asyncio.get_running_loop().call_soon(self._on_wake)
+            self._take_news_soon()
 
     def _mark(self, quote: Quote) -> None:
         price = reference_price(quote)
@@ -348,14 +368,28 @@ class EngineLink:
         if len(message) > REQUEST_BYTES_MAX:
             text = f"the request has {len(message):,} bytes; {REQUEST_BYTES_MAX:,} are the most"
             return Reply(tag, self.state.seq, Refused(Refusal.INVALID_ORDER, text))
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Reply] = loop.create_future()
         self._waiting[tag] = future
         self._unsent.append(message)
-        self._send_unsent(connection)
+        self._send_soon(loop)
+        timer = None if timeout_s is None else loop.call_later(timeout_s, _time_out, future)
         try:
-            return await asyncio.wait_for(future, timeout_s)
+            return await future
         finally:
             self._waiting.pop(tag, None)
+            if timer is not None:
+                timer.cancel()
+
+    def _send_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Behind what is ready to run now: what that asks for goes with it, and the engine is woken once."""
+        if not self._is_sending_due:
+            self._is_sending_due = True
+            loop.call_soon(self._send_due)
+
+    def _send_due(self) -> None:
+        self._is_sending_due = False
+        self._guarded(self._send_unsent)
 
     def _send_unsent(self, connection: _Connection) -> None:
         channel = connection.channel
@@ -387,17 +421,51 @@ class EngineLink:
         """See the protocol."""
         number, self._next_listener = self._next_listener, self._next_listener + 1
         self._listeners[number] = listener
-        self._telling = tuple(self._listeners.values())
+        self._list_listeners()
 
         def remove() -> None:
             self._listeners.pop(number, None)
-            self._telling = tuple(self._listeners.values())
+            self._list_listeners()
 
         return remove
+
+    def _list_listeners(self) -> None:
+        self._telling = tuple(self._listeners.values())
+        self._following = tuple(one.on_applied for one in self._telling if isinstance(one, EventListener))
+
+
+def _time_out(future: asyncio.Future[Reply]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 def _monotonic_ns() -> int:
     return int(asyncio.get_running_loop().time() * 1e9)
+
+
+async def _greeted_in_thread(path: Path, name: str) -> _Connection:
+    """As :func:`_greeted`. A connection that nobody waits for any more is closed, by whoever learns of that last."""
+    lock = threading.Lock()
+    made: list[_Connection] = []
+    is_wanted = True
+
+    def greet() -> None:
+        connection = _greeted(path, name)
+        with lock:
+            if is_wanted:
+                made.append(connection)
+                return
+        connection.close()
+
+    try:
+        await asyncio.to_thread(greet)
+    except asyncio.CancelledError:
+        with lock:
+            is_wanted = False
+        for connection in made:
+            connection.close()
+        raise
+    return made[0]
 
 
 def _greeted(path: Path, name: str) -> _Connection:

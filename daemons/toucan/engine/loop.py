@@ -7,6 +7,9 @@ ever acts on what a crash could undo.
 A commit that fails undoes the turn: the state is built again from the journal, requests are answered JOURNAL_UNAVAILABLE (cancels are tried again
 with the space kept back for them), and venues are asked to tell again what they told.
 
+What a venue says that has executed and refused nothing may wait a moment for company (:data:`~toucan.limits.PATIENCE_S`): a request that comes then
+shares its sync instead of waiting behind it.
+
 Nothing here waits for a front end or a venue: whoever does not take what he is sent is dropped, and comes back.
 """
 
@@ -29,6 +32,7 @@ from toucan.core.records import encode
 from toucan.core.requests import OpenSession, Reply, Request, SessionBroken
 from toucan.core.state import Change, EngineState
 from toucan.core.timers import Timers
+from toucan.core.values import ExecType
 from toucan.core.venue_messages import Book, Quote, Report, Resume, ResumeEnd, ToVenue, Welcome
 from toucan.engine.batch import Batch, is_urgent
 from toucan.engine.clock import EngineClock
@@ -37,11 +41,18 @@ from toucan.engine.front_door import Front, FrontJoined, FrontLeft
 from toucan.engine.handshake import EVENT_HEAD, encode_market
 from toucan.engine.shared import SharedLog
 from toucan.journal.errors import CommitTooLarge, JournalUnavailable
-from toucan.limits import BATCH_ITEMS_MAX, FRONT_BACKLOG_MAX, INBOX_ITEMS_MAX, TICK_S, VENUE_SILENCE_S_MAX
+from toucan.limits import (
+    BATCH_ITEMS_MAX,
+    FRONT_BACKLOG_MAX,
+    INBOX_ITEMS_MAX,
+    PATIENT_RECORDS_MAX,
+    TICK_S,
+    VENUE_SILENCE_S_MAX,
+)
 from toucan.venue.events import Connected, VenueEvent
 from toucan.venue.link import VenueLink
 
-__all__ = ["EngineLoop", "FromVenueLink", "JournalWriter"]
+__all__ = ["EngineLoop", "FromVenueLink", "JournalWriter", "LimitsRead"]
 
 _log = structlog.get_logger(__name__)
 _encode_reply = msgspec.msgpack.Encoder().encode
@@ -50,6 +61,17 @@ _TICK_NS = int(TICK_S * 1e9)
 _SILENCE_NS_MAX = int(VENUE_SILENCE_S_MAX * 1e9)
 #: Where the answer goes that nobody waits for.
 _NOBODY = 0
+#: A request has arrived, or was carried out: nobody was filled, and nothing has to be done because of it.
+_PATIENT = frozenset(
+    (
+        ExecType.PENDING_NEW,
+        ExecType.NEW,
+        ExecType.PENDING_REPLACE,
+        ExecType.REPLACED,
+        ExecType.PENDING_CANCEL,
+        ExecType.CANCELED,
+    )
+)
 
 
 class JournalWriter(Protocol):
@@ -60,8 +82,11 @@ class JournalWriter(Protocol):
     def append(self, first_seq: int, count: int, at_ns: int, payload: bytes) -> None:
         """Stages a record."""
 
-    def commit(self, *, is_urgent: bool = False) -> int:
+    def commit(self, *, is_urgent: bool = False, is_noted: bool = True) -> int:
         """Makes what is staged durable, or raises and keeps nothing of it."""
+
+    def note(self) -> None:
+        """Tells the witness how far it is: no answer depends on that, so it comes behind them."""
 
     def prepare(self) -> bool:
         """Does a little work ahead, when there is nothing else to do."""
@@ -74,11 +99,20 @@ class FromVenueLink(msgspec.Struct, frozen=True):
     messages: list[VenueEvent]
 
 
-_Item = FrontJoined | FrontLeft | FromVenueLink
+class LimitsRead(msgspec.Struct, frozen=True):
+    """The limits file was read again while the engine runs, and has changed."""
+
+    event: ev.LimitsLoaded
+
+
+_Item = FrontJoined | FrontLeft | FromVenueLink | LimitsRead
 
 
 class EngineLoop:
-    """Everything that happens in the loop's thread. ``recover`` builds the state from the journal again."""
+    """Everything that happens in the loop's thread. ``recover`` builds the state from the journal again.
+
+    ``patience_s``: how long what may wait does; 0: not at all.
+    """
 
     def __init__(
         self,
@@ -92,6 +126,7 @@ class EngineLoop:
         clock: EngineClock,
         recover: Callable[[], EngineState],
         drop_front: Callable[[int], None],
+        patience_s: float = 0.0,
     ) -> None:
         self.state = state
         self.figures = Figures()
@@ -105,6 +140,11 @@ class EngineLoop:
         self._clock = clock
         self._recover = recover
         self._drop_front = drop_front
+        self._patience_ns = int(patience_s * 1e9)
+        #: What is decided and applied, and neither durable nor told: what waits is kept here from turn to turn.
+        self._batch = Batch()
+        #: Until when it may wait; 0: nothing waits.
+        self._waits_until_ns = 0
         self._inbox: collections.deque[_Item] = collections.deque()
         self._fronts: dict[int, Front] = {}
         self._quotes: dict[str, Quote] = {}
@@ -116,6 +156,8 @@ class EngineLoop:
         self._broken_streams: list[tuple[Client, int]] = []
         #: Since when a venue that is not ready has said nothing.
         self._silent_since_ns: dict[str, int] = {}
+        #: Venues that are away, and the reason that is in the log.
+        self._told_lost: dict[str, str] = {}
 
     def deliver(self, item: _Item) -> bool:
         """Hands something to the loop, from any thread; ring the doorbell after it. False: too much is waiting, it was not taken."""
@@ -128,9 +170,16 @@ class EngineLoop:
         """Told of the events that were applied before the first turn."""
         self._timers.applied(event, change)
 
+    @property
+    def rest_s(self) -> float:
+        """How long the doorbell may be waited for before the next turn."""
+        if not self._waits_until_ns:
+            return TICK_S
+        return max(0.0, (self._waits_until_ns - self._clock.monotonic_ns()) / 1e9)
+
     def turn(self) -> bool:
         """One turn; True: more may be waiting, so do not wait for the doorbell before the next."""
-        batch = Batch()
+        batch = self._batch
         has_more = self._take_inbox(batch)
         self._take_losses(batch)
         has_more |= self._take_requests(batch)
@@ -139,12 +188,24 @@ class EngineLoop:
             self._next_tick_ns = now_ns + _TICK_NS
             self._apply(batch, self._timers.tick(now_ns), now_ns)
             self._hurry_venues()
+            batch.is_hurried = True
+        if self._may_wait(batch):
+            return has_more
+        self._batch, self._waits_until_ns = Batch(), 0
         self._commit(batch)
-        self._publish_market()
         if not has_more:
             self._journal.prepare()
         self.figures.turn(len(batch.records))
         return has_more
+
+    def _may_wait(self, batch: Batch) -> bool:
+        """Whether a batch may wait for company, and has not waited for long."""
+        if batch.is_hurried or not 0 < len(batch.records) <= PATIENT_RECORDS_MAX:
+            return False
+        now_ns = self._clock.monotonic_ns()
+        if not self._waits_until_ns:
+            self._waits_until_ns = now_ns + self._patience_ns
+        return now_ns < self._waits_until_ns
 
     # ------------------------------------------------------------ taking in
 
@@ -156,12 +217,16 @@ class EngineLoop:
                 return False
             if isinstance(item, FromVenueLink):
                 for message in item.messages:
+                    batch.is_hurried |= not (isinstance(message, Report) and message.kind in _PATIENT)
                     self._take_venue_message(batch, item.venue, message)
             elif isinstance(item, FrontJoined):
                 self._fronts[item.front.number] = item.front
                 # It was greeted before it is known here: what was published in between woke it not.
                 item.front.channel.wake()
                 self.figures.fronts = len(self._fronts)
+            elif isinstance(item, LimitsRead):
+                batch.is_hurried = True
+                self._apply(batch, [item.event], self._clock.now_ns())
             else:
                 self._forget_front(item.number)
         return True
@@ -169,7 +234,10 @@ class EngineLoop:
     def _take_losses(self, batch: Batch) -> None:
         """What nobody else says: a venue is away (in a turn that was undone), and streams have ended with their front end."""
         for session in self._sessions.values():
-            self._apply(batch, session.unsaid(), self._clock.now_ns())
+            unsaid = session.unsaid()
+            if unsaid:
+                batch.is_hurried = True
+                self._apply(batch, unsaid, self._clock.now_ns())
         for client, opened_seq in self._broken_streams:
             self._take_request(batch, _NOBODY, Request(0, client, 0, SessionBroken(opened_seq)))
 
@@ -207,22 +275,40 @@ class EngineLoop:
         if isinstance(message, Report):
             events, answers = session.report(message)
             self.figures.reports += 1
+            if events and message.kind is ExecType.CANCEL_REJECT:
+                self._note_refusal(message)
         elif isinstance(message, ResumeEnd):
             events, answers = session.resume_end(message)
         elif isinstance(message, Welcome):
             events = session.welcome(message)
+            self._told_lost.pop(venue, None)
+            _log.info("venue connected", venue=venue)
         elif isinstance(message, Connected):
             session.connected()
-            _log.info("venue connected", venue=venue)
         else:
             events = session.disconnected(message.reason)
-            _log.warning("venue disconnected", venue=venue, reason=message.reason)
+            # A gateway lets the engine in when its venue is there, and the engine tries all night.
+            if self._told_lost.get(venue) != message.reason:
+                self._told_lost[venue] = message.reason
+                _log.warning("venue disconnected", venue=venue, reason=message.reason)
         self._apply(batch, events, self._clock.now_ns())
         for answer in answers:
             if isinstance(answer, Resume):
                 self._links[venue].reconnect()  # a connection begins with it, and only there
             else:
                 batch.send(venue, answer)
+
+    def _note_refusal(self, report: Report) -> None:
+        """Tells the operator of a cancel that nobody but the engine has asked for, and so nobody else is told of."""
+        order = self.state.order_of(report.cl_ord_id)
+        request = None if order is None else order.request(report.cl_ord_id)
+        if order is None or request is None or request.by != ev.ENGINE.user:
+            return
+        self.figures.cancels_refused += 1
+        _log.warning(
+            "a venue has refused the engine's own cancel; it is asked for again",
+            order_id=order.order_id, venue=order.venue, why=request.why, reason=report.reason, text=report.text,
+        )  # fmt: skip
 
     def _take_requests(self, batch: Batch) -> bool:
         has_more = False
@@ -243,6 +329,7 @@ class EngineLoop:
         return has_more
 
     def _take_request(self, batch: Batch, front: int, request: Request) -> None:
+        batch.is_hurried = True
         now_ns = self._clock.now_ns()
         events, outcome = self._decider.request(request, now_ns, self._clock.monotonic_ns())
         self._apply(batch, events, now_ns)
@@ -278,6 +365,8 @@ class EngineLoop:
                 return
         self._broken_streams.clear()
         self._give_out(batch)
+        if batch.records:
+            self._journal.note()
 
     def _make_durable(self, batch: Batch, *, is_urgent: bool) -> None:
         payloads = [encode(record.events) for record in batch.records]
@@ -288,7 +377,7 @@ class EngineLoop:
             except CommitTooLarge:
                 self._journal.commit(is_urgent=is_urgent)
                 self._journal.append(*what)
-        self._journal.commit(is_urgent=is_urgent)
+        self._journal.commit(is_urgent=is_urgent, is_noted=False)
         for record, payload in zip(batch.records, payloads, strict=True):
             head = EVENT_HEAD.pack(record.first_seq, len(record.events), record.at_ns)
             self._event_log.writer.put(head + payload)
@@ -298,7 +387,8 @@ class EngineLoop:
         encoded: dict[int, list[bytes]] = {}
         for number, reply in batch.replies:
             encoded.setdefault(number, []).append(_encode_reply(reply))
-        has_news = bool(batch.records or self._market)
+        # Before anybody is woken: who looks and finds nothing is not woken for it again.
+        has_news = self._publish_market() or bool(batch.records)
         for front in [*self._fronts.values()]:
             self._send(front, encoded.get(front.number, ()), must_wake=has_news)
         for venue, messages in batch.messages.items():
@@ -336,13 +426,15 @@ class EngineLoop:
         self._forget_front(front.number)
         self._drop_front(front.number)
 
-    def _publish_market(self) -> None:
+    def _publish_market(self) -> bool:
+        """Whether there was anything."""
         if not self._market:
-            return
+            return False
         for message in self._market:
             self._market_log.writer.put(encode_market(message))
         self._market_log.writer.publish()
         self._market = []
+        return True
 
     # ------------------------------------------------------------ when the journal cannot be written
 
@@ -381,6 +473,7 @@ class EngineLoop:
                 urgent = Batch()
         urgent.replies += refused
         self._give_out(urgent)
+        self._journal.note()
 
     def _rebuild(self) -> None:
         """The state as the journal has it; venues tell again what was lost with the turn."""

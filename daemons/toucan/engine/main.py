@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from hostkit.heartbeat import Heartbeat
 from hostkit.notify import notify
 from toucan.core import events as ev
 from toucan.core.decide import Decider
@@ -33,6 +34,7 @@ from toucan.engine.handshake import Greeting
 from toucan.engine.loop import EngineLoop, FromVenueLink
 from toucan.engine.metrics import serve_metrics
 from toucan.engine.recovery import recover
+from toucan.engine.reloading import Reloading
 from toucan.engine.settings import EngineSettings
 from toucan.engine.shared import Doorbell, SharedLog
 from toucan.errors import InvalidSettings
@@ -42,11 +44,12 @@ from toucan.limits import (
     EVENT_LOG_BYTES,
     FRONT_RING_BYTES,
     MARKET_LOG_BYTES,
+    PATIENCE_S,
     PROTOCOL_VERSION,
     SNAPSHOT_EVENTS,
-    TICK_S,
 )
 from toucan.risk_file import read_limits
+from toucan.settings import ToucanSettings
 from toucan.venue.events import VenueEvent
 from toucan.venue.link import VenueLink
 from toucan.venue.socket_link import SocketVenueLink
@@ -57,8 +60,11 @@ _log = structlog.get_logger(__name__)
 _JOURNAL_ID_BYTES = 16
 
 
-def run(settings: EngineSettings) -> int:
-    """Runs until SIGTERM or SIGINT; returns the exit code. Raises :class:`InvalidSettings` and the journal's errors if it cannot begin."""
+def run(settings: EngineSettings, load_again: Callable[[], ToucanSettings] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT; returns the exit code. Raises :class:`InvalidSettings` and the journal's errors if it cannot begin.
+
+    ``load_again`` reads the settings file once more, for SIGHUP; without it only the files that it names are looked at.
+    """
     instruments = {one.symbol: one for one in load_instruments(Path(settings.engine.instruments))}
     _check_venues(instruments, settings)
     limits = read_limits(Path(settings.engine.limits), instruments)
@@ -78,7 +84,8 @@ def run(settings: EngineSettings) -> int:
         state = _replayed(settings.data, journal)
         engine = stack.enter_context(_engine(settings, journal, state, instruments))
         _begin(engine, journal, limits)
-        return engine.serve()
+        running = ToucanSettings(settings.engine, settings.venues)
+        return engine.serve(load_again or (lambda: running))
 
 
 def _check_venues(instruments: dict[str, Instrument], settings: EngineSettings) -> None:
@@ -122,7 +129,8 @@ class _Engine:
         firm = settings.engine.firm
         self.sessions = {name: VenueSession(name, firm, state, instruments) for name in settings.venues}
         self.links: dict[str, VenueLink] = {
-            name: SocketVenueLink(_address(venue.address), firm) for name, venue in settings.venues.items()
+            name: SocketVenueLink(_address(venue.address), firm, without_depth=bool(venue.market_data))
+            for name, venue in settings.venues.items()
         }
         self.decider = Decider(state, instruments, journal.journal_id.hex()[:8])
         self._door = FrontDoor(
@@ -133,7 +141,7 @@ class _Engine:
         )
         self.loop = EngineLoop(
             state, self.decider, self.sessions, self.links, journal, self._event_log, self._market_log, self.clock,
-            recover=lambda: _replayed(settings.data, journal), drop_front=self._door.drop,
+            recover=lambda: _replayed(settings.data, journal), drop_front=self._door.drop, patience_s=PATIENCE_S,
         )  # fmt: skip
 
     def _greeting(self) -> Greeting:
@@ -163,28 +171,40 @@ class _Engine:
 
         return deliver
 
-    def serve(self) -> int:
+    def serve(self, load_again: Callable[[], ToucanSettings]) -> int:
         """The loop, until a signal."""
+        reloading = Reloading(
+            self._settings, self._instruments, load_again, self._deliver, self.doorbell.ring
+        )
+        signal.signal(signal.SIGHUP, reloading.ask)
+        heartbeat = Heartbeat(lambda: self._status_line() + reloading.note())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         gc.collect()
         gc.freeze()  # what lives now lives until the end: keep it out of every collection
         loop, doorbell, figures = self.loop, self.doorbell, self.loop.figures
-        notify(READY="1", STATUS=f"serving from event {self.loop.state.seq}")
+        notify(READY="1", STATUS=self._status_line())
         _log.info("engine ready", seq=loop.state.seq, epoch=loop.state.epoch)
-        pinged_s = 0.0
         while not self._is_stopping:
-            doorbell.wait(TICK_S)
+            doorbell.wait(loop.rest_s)
+            # Who rang and shares this core may have more to say: one turn for all of it. On a core of its own this returns at once.
+            os.sched_yield()
             figures.woken()
             while loop.turn() and not self._is_stopping:
-                pass
+                heartbeat.beat()
+            heartbeat.beat()
             self._keep_snapshots()
-            now_s = time.monotonic()
-            if now_s - pinged_s >= TICK_S:  # it wakes the supervisor: not for every order
-                pinged_s = now_s
-                notify(WATCHDOG="1")
+            reloading.step(loop.state.limits_digest)
+        notify(STOPPING="1")
         _log.info("engine stops", seq=loop.state.seq)
         return 0
+
+    def _status_line(self) -> str:
+        loop = self.loop
+        venues = "".join(
+            f"; venue {name} {session.phase.value}" for name, session in sorted(self.sessions.items())
+        )
+        return f"serving; event {loop.state.seq}; {loop.figures.fronts} front ends{venues}"
 
     def _stop(self, number: int, frame: object) -> None:
         self._is_stopping = True

@@ -30,6 +30,11 @@ class _EngineCollector(Collector):
             ("toucan_reports", "Reports of venues that were taken in.", figures.reports),
             ("toucan_records", "Journal records written.", figures.records),
             (
+                "toucan_cancels_refused",
+                "The engine's own cancels that a venue has refused; each is asked for again.",
+                figures.cancels_refused,
+            ),
+            (
                 "toucan_commits_failed",
                 "Commits that failed, and whose turn was undone.",
                 figures.commits_failed,

@@ -7,7 +7,7 @@ Everything here belongs to one asyncio event loop. The copy is the engine's own 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -18,7 +18,7 @@ from toucan.core.requests import Body, Reply
 from toucan.core.state import Change, EngineState
 from toucan.core.venue_messages import Book, Quote
 
-__all__ = ["Applied", "EngineAway", "EnginePort", "Listener"]
+__all__ = ["Applied", "EngineAway", "EnginePort", "EventListener", "Listener"]
 
 
 class EngineAway(ConnectionError):
@@ -35,10 +35,7 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class Listener(Protocol):
-    """Who is told; each method returns at once."""
-
-    def on_applied(self, applied: Sequence[Applied]) -> None:
-        """Events, in order, as they were applied to the copy."""
+    """Who is told; each method returns at once. One that is to be told of events is a :class:`EventListener`."""
 
     def on_market(self, symbols: Sequence[str]) -> None:
         """There are newer quotes or books of these symbols."""
@@ -48,6 +45,14 @@ class Listener(Protocol):
 
     def on_staleness(self, is_stale: bool) -> None:
         """The copy stopped or began to follow the engine."""
+
+
+@runtime_checkable
+class EventListener(Listener, Protocol):
+    """Who is told of every event as well."""
+
+    def on_applied(self, applied: Applied) -> None:
+        """An event, as it was applied to the copy and before the next one is."""
 
 
 class EnginePort(Protocol):
@@ -67,7 +72,8 @@ class EnginePort(Protocol):
     async def ask(self, client: Client, number: int, body: Body, timeout_s: float | None = None) -> Reply:
         """Sends a request and waits for its answer. Raises :class:`EngineAway`, and ``TimeoutError`` when ``timeout_s`` is over.
 
-        A cancelled or timed-out request may be executed all the same.
+        A cancelled or timed-out request may be executed all the same. An answer may be here before the copy has applied what it led to: who reads
+        the copy after it waits for the answer's ``seq`` (:meth:`wait_for`).
         """
 
     async def wait_for(self, seq: int, timeout_s: float) -> bool:

@@ -22,7 +22,7 @@ class EngineSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     witness: str = "/run/toucan/witness"
     #: File with one [[instrument]] for each.
     instruments: str = "/etc/aviary/instruments.toml"
-    #: File with the tree of limits; loaded when it has changed since it was last loaded.
+    #: File with the tree of limits; loaded at the start and at SIGHUP when it has changed since it was last loaded.
     limits: str = "/etc/aviary/limits.toml"
     #: Who we are at the venues.
     firm: str = "FIRM"
@@ -37,6 +37,9 @@ class VenueSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     #: Path of the venue's unix socket, or host:port.
     address: str
+    #: Path of the unix socket (or host:port) of the venue's feed of market data, which front ends follow: depth and trades. Empty: there is none, and
+    #: they know what the engine hears.
+    market_data: str = ""
 
 
 class EngineSettings(msgspec.Struct, frozen=True):

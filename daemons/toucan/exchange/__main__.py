@@ -13,6 +13,7 @@ from toucan.exchange.limits import STALLED_S_MAX
 from toucan.exchange.main import run
 from toucan.exchange.settings import ExchangeSettings, ReplaySettings
 from toucan.instrument_file import load_instruments
+from toucan.process_failure import failure_of
 
 __all__ = ["main"]
 
@@ -35,6 +36,9 @@ def _address(
     "--listen", type=_PATH, required=True, help="Unix socket for firms; only this user can open it."
 )
 @click.option("--instruments", type=_PATH, required=True, help="TOML file with one [[instrument]] for each.")
+@click.option(
+    "--market-data", type=_PATH, help="Unix socket of its feed of market data, for front ends and recorders."
+)
 @click.option("--operator", type=_PATH, help="Unix socket for the operator's commands.")
 @click.option(
     "--tcp", metavar="HOST:PORT", callback=_address, help="Also listen there; nobody is asked who he is."
@@ -54,6 +58,7 @@ def _address(
 def main(
     listen: Path,
     instruments: Path,
+    market_data: Path | None,
     operator: Path | None,
     tcp: tuple[str, int] | None,
     replay: Path | None,
@@ -74,6 +79,7 @@ def main(
         settings = ExchangeSettings(
             listen=listen,
             instruments=load_instruments(instruments),
+            market_data=market_data,
             operator=operator,
             tcp=tcp,
             replay=recording,
@@ -82,7 +88,7 @@ def main(
         )
         sys.exit(run(settings))
     except InvalidSettings as error:
-        raise click.ClickException(str(error)) from error
+        raise failure_of(error) from error
 
 
 if __name__ == "__main__":

@@ -50,15 +50,20 @@ class ConnectionOwner(Protocol):
 
 
 class FirmConnection(asyncio.Protocol):
-    """The server's end. :attr:`firm` is "" until it has said who it is. It is cut off as soon as it is open if there is a ``refusal``."""
+    """The server's end. :attr:`firm` is "" until it has said who it is. It is cut off as soon as it is open if there is a ``refusal``,
+    without a word of it in the log if that is known there already (``is_known``).
+    """
 
-    def __init__(self, owner: ConnectionOwner, refusal: str = "") -> None:
+    def __init__(self, owner: ConnectionOwner, refusal: str = "", *, is_known: bool = False) -> None:
         self.firm = ""
         #: Symbols of which it does not have the newest.
         self.stale_quotes: set[str] = set()
         self.stale_books: set[str] = set()
+        #: It does not want any of the latter.
+        self.is_without_depth = False
         self._owner = owner
         self._refusal = refusal
+        self._is_refusal_known = is_known
         self._reader = firm_reader()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -73,7 +78,7 @@ class FirmConnection(asyncio.Protocol):
         # Not isinstance(): uvloop's transports are no subclass of asyncio's.
         self._transport = transport = cast(asyncio.Transport, transport)
         if self._refusal:
-            self.cut(self._refusal)
+            self.cut(self._refusal, is_known=self._is_refusal_known)
             return
         transport.set_write_buffer_limits(high=OUT_BYTES_MAX)
         self._start_timer(GREETING_S_MAX, "it did not say who it is")
@@ -155,10 +160,11 @@ class FirmConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def cut(self, reason: str) -> None:
+    def cut(self, reason: str, *, is_known: bool = False) -> None:
         """Ends the connection at once; what waits is lost here and kept in the log."""
         if self.is_open and self._transport is not None:
-            _log.warning("connection of %s is cut off: %s", self.firm or "somebody", reason)
+            level = logging.DEBUG if is_known else logging.WARNING
+            _log.log(level, "connection of %s is cut off: %s", self.firm or "somebody", reason)
             self._transport.abort()
 
     def close(self) -> None:
@@ -180,6 +186,7 @@ class FirmConnection(asyncio.Protocol):
         """The first message, or one from a firm that has noticed that it misses something: its reports are told from there on."""
         if self.firm and message.firm != self.firm:
             raise WireError(f"{self.firm} cannot resume as another firm; that needs another connection")
+        self.is_without_depth = message.without_depth
         welcome, self._sent_seq = self._owner.greeted(self, message)
         if not self.firm:
             self.firm = message.firm

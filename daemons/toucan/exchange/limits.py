@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from toucan.market.limits import DEPTH_LEVELS
+
 __all__ = [
     "ACCOUNT_CHARACTERS_MAX",
     "BOOK_LEVELS",
@@ -57,7 +59,7 @@ REQUESTS_PER_ORDER_MAX = 1000
 TRADES_KEPT_MAX = 100_000
 
 #: Levels of each side that are told as depth.
-BOOK_LEVELS = 10
+BOOK_LEVELS = DEPTH_LEVELS
 
 # ---------------------------------------------------------------- the process
 

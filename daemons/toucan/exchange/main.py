@@ -10,27 +10,27 @@ import os
 import secrets
 import signal
 import socket
-import stat
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
+from hostkit.heartbeat import Heartbeat
 from hostkit.notify import notify
 from toucan.exchange.core.background import BackgroundEvent
 from toucan.exchange.core.exchange import Exchange
-from toucan.exchange.errors import ExchangeConfigError
+from toucan.exchange.errors import ExchangeCannotListen, ExchangeConfigError
 from toucan.exchange.limits import LISTEN_BACKLOG, OPERATOR_LINE_BYTES_MAX
 from toucan.exchange.operator_channel import OperatorChannel
 from toucan.exchange.replay_file import read_events
 from toucan.exchange.server import ExchangeServer
 from toucan.exchange.settings import ExchangeSettings
+from toucan.market.listening import unix_listener
 
 __all__ = ["run"]
 
 
 def run(settings: ExchangeSettings) -> int:
-    """Runs the exchange until it is told to stop; returns the exit code. Raises :class:`ExchangeConfigError` if it cannot start."""
+    """Runs the exchange until it is told to stop; returns the exit code. Raises :class:`~toucan.errors.InvalidSettings` if it cannot start."""
     open_events = _replay_opener(settings)
     exchange = Exchange(
         settings.instruments,
@@ -42,13 +42,16 @@ def run(settings: ExchangeSettings) -> int:
         exchange, stalled_s_max=settings.stalled_s_max, replay=settings.replay, open_events=open_events
     )
     with contextlib.ExitStack() as stack:
-        listeners = [stack.enter_context(_unix_listener(settings.listen))]
+        listeners = [stack.enter_context(unix_listener(settings.listen))]
         if settings.tcp is not None:
             listeners.append(stack.enter_context(_tcp_listener(*settings.tcp)))
+        feed = None
+        if settings.market_data is not None:
+            feed = stack.enter_context(unix_listener(settings.market_data))
         operator = None
         if settings.operator is not None:
-            operator = stack.enter_context(_unix_listener(settings.operator))
-        return _run_loop(_serve(settings, server, listeners, operator))
+            operator = stack.enter_context(unix_listener(settings.operator))
+        return _run_loop(_serve(settings, server, listeners, feed, operator))
 
 
 def _run_loop(main: Coroutine[Any, Any, int]) -> int:
@@ -64,6 +67,7 @@ async def _serve(
     settings: ExchangeSettings,
     server: ExchangeServer,
     listeners: list[socket.socket],
+    feed: socket.socket | None,
     operator: socket.socket | None,
 ) -> int:
     stop = asyncio.Event()
@@ -75,6 +79,9 @@ async def _serve(
     for listener in listeners:
         make = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
         serving.append(await make(server.accept, sock=listener, backlog=LISTEN_BACKLOG))
+    if feed is not None:
+        subscribers = server.market_data.accept
+        serving.append(await loop.create_unix_server(subscribers, sock=feed, backlog=LISTEN_BACKLOG))
     if operator is not None:
         serving.append(
             await asyncio.start_unix_server(channel.serve, sock=operator, limit=OPERATOR_LINE_BYTES_MAX)
@@ -83,15 +90,22 @@ async def _serve(
     # What lives now lives until the end: keep it out of every collection.
     gc.collect()
     gc.freeze()
-    notify(READY="1", STATUS=f"life {server.exchange.life}")
+    notify(READY="1", STATUS=_status_line(server))
+    beating = loop.create_task(Heartbeat(lambda: _status_line(server)).run())
     if settings.announces_ready:
         print(_ready_line(settings, server, listeners), flush=True)
     await stop.wait()
+    notify(STOPPING="1")
+    beating.cancel()
     for one in serving:
         one.close()
     await channel.close()
     await server.close()
     return 0
+
+
+def _status_line(server: ExchangeServer) -> str:
+    return f"serving; life {server.exchange.life}; {len(server.connections)} connections"
 
 
 def _ready_line(settings: ExchangeSettings, server: ExchangeServer, listeners: list[socket.socket]) -> str:
@@ -103,6 +117,7 @@ def _ready_line(settings: ExchangeSettings, server: ExchangeServer, listeners: l
             "ready": True,
             "listen": str(settings.listen),
             "operator": None if settings.operator is None else str(settings.operator),
+            "market_data": None if settings.market_data is None else str(settings.market_data),
             "tcp": None if tcp is None else f"{tcp[0]}:{tcp[1]}",
             "life": server.exchange.life,
             "pid": os.getpid(),
@@ -130,53 +145,11 @@ def _replay_opener(settings: ExchangeSettings) -> Callable[[], Iterator[Backgrou
 # ---------------------------------------------------------------- sockets
 
 
-@contextlib.contextmanager
-def _unix_listener(path: Path) -> Iterator[socket.socket]:
-    """A bound socket that only this user can open; what a killed exchange has left at the path is removed."""
-    _remove_left_over(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        old_mask = os.umask(0o177)
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(old_mask)
-        own = path.stat().st_ino
-    except OSError as error:
-        listener.close()
-        raise ExchangeConfigError(
-            f"cannot listen on {path}: {error.strerror or error}; choose another path"
-        ) from error
-    try:
-        yield listener
-    finally:
-        listener.close()
-        with contextlib.suppress(OSError):
-            if path.stat().st_ino == own:
-                path.unlink()
-
-
-def _remove_left_over(path: Path) -> None:
-    try:
-        is_socket = stat.S_ISSOCK(path.stat().st_mode)
-    except OSError:
-        return
-    if not is_socket:
-        raise ExchangeConfigError(f"{path} exists and is no socket; choose another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visitor:
-        try:
-            visitor.connect(str(path))
-        except OSError:
-            path.unlink(missing_ok=True)
-            return
-    raise ExchangeConfigError(f"an exchange answers on {path} already: stop it, or choose another path")
-
-
 def _tcp_listener(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
     except OSError as error:
-        raise ExchangeConfigError(
+        raise ExchangeCannotListen(
             f"cannot listen on {host}:{port}: {error.strerror or error}; choose another address"
         ) from error

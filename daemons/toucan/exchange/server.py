@@ -58,6 +58,8 @@ class ExchangeServer:
         self._is_empty = asyncio.Event()
         self._by_firm: dict[str, FirmConnection] = {}
         self._feed = MarketDataFeed(exchange)
+        #: Serves whoever shows the market to people.
+        self.market_data = self._feed.publisher
         self._clock_offset_ns = 0
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._armed_for_ns: int | None = None
@@ -71,12 +73,14 @@ class ExchangeServer:
         """Starts the clock and the recorded flow."""
         self._start_flow()
         self._publish()
+        self.market_data.start()
         self._arm()
 
     async def close(self) -> None:
         """Stops everything; whoever reads still gets what waits for him, for a moment."""
         for timer in self._timers.values():
             timer.cancel()
+        await self.market_data.close()
         self._is_empty.clear()
         for connection in self.connections:
             connection.close()

@@ -31,6 +31,8 @@ class ExchangeSettings(msgspec.Struct, frozen=True):
 
     listen: Path
     instruments: tuple[Instrument, ...]
+    #: The unix socket of its feed of market data (:mod:`toucan.market`); None: there is none.
+    market_data: Path | None = None
     #: The operator's unix socket; None: there is no operator.
     operator: Path | None = None
     #: Host and port; port 0 takes a free one.

@@ -9,7 +9,7 @@ from toucan.journal.limits import QUERY_ROWS_MAX
 __all__ = ["COLUMNS", "INSERT", "SCHEMA", "SCHEMA_VERSION", "AuditQuery", "AuditRow", "select"]
 
 #: A projection of another version is thrown away and made anew.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class AuditRow(msgspec.Struct, frozen=True, gc=False):
@@ -24,6 +24,7 @@ class AuditRow(msgspec.Struct, frozen=True, gc=False):
     symbol: str = ""
     order_id: str = ""
     text: str = ""
+    staged_id: str = ""
 
 
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
     account: str = ""
     symbol: str = ""
     order_id: str = ""
+    staged_id: str = ""
     contains: str = ""
     from_ns: int | None = None
     to_ns: int | None = None
@@ -49,7 +51,7 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 COLUMNS = AuditRow.__struct_fields__
-_EQUAL = ("kind", "user", "session", "account", "symbol", "order_id")
+_EQUAL = ("kind", "user", "session", "account", "symbol", "order_id", "staged_id")
 _RANGES = (
     ("seq", "from_seq", ">="),
     ("seq", "to_seq", "<="),
@@ -67,6 +69,7 @@ CREATE INDEX audit_user ON audit (user, seq) WHERE user <> '';
 CREATE INDEX audit_account ON audit (account, seq) WHERE account <> '';
 CREATE INDEX audit_symbol ON audit (symbol, seq) WHERE symbol <> '';
 CREATE INDEX audit_order_id ON audit (order_id, seq) WHERE order_id <> '';
+CREATE INDEX audit_staged_id ON audit (staged_id, seq) WHERE staged_id <> '';
 """
 
 INSERT = f"INSERT INTO audit VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608

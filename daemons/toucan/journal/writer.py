@@ -146,8 +146,7 @@ class Journal:
         self._adopt(opened, new_id)
         if not self._reserve.is_held:
             self.notes.append("there is no room for the reserve: only urgent commits pass until there is")
-        if self._witness is not None:
-            self._witness.write(self.journal_id, self.committed_seq, self.chain)
+        self.note()
 
     def _adopt(self, opened: Opened, new_id: bytes) -> None:
         """Goes on where the last segment ends; begins a segment where that cannot be written on, or there is none."""
@@ -246,10 +245,11 @@ class Journal:
         self._staged, self._staged_bytes = [], 0
         self._next_seq = self.committed_seq + 1
 
-    def commit(self, *, is_urgent: bool = False) -> int:
+    def commit(self, *, is_urgent: bool = False, is_noted: bool = True) -> int:
         """Makes everything staged durable, with one write and one sync; returns :attr:`committed_seq`.
 
-        ``is_urgent``: may use the reserve (a cancel on a full disk). Raises :class:`JournalUnavailable`: nothing staged was kept, and it is no longer
+        ``is_noted``: the witness is told as well; otherwise :meth:`note` does it, behind what waits for this. ``is_urgent``: may use the reserve (a
+        cancel on a full disk). Raises :class:`JournalUnavailable`: nothing staged was kept, and it is no longer
         staged; :class:`JournalDamaged`: the disk no longer holds what was committed, and every later call raises it again.
         """
         staged, size = self._staged, self._staged_bytes
@@ -269,7 +269,14 @@ class Journal:
             if not (is_urgent and is_out_of_space(error) and self._released_reserve()):
                 raise self._unavailable(error) from error
             self._write_again(staged, size)
+        if is_noted:
+            self.note()
         return self.committed_seq
+
+    def note(self) -> None:
+        """Tells the witness how far the journal is. Never raises."""
+        if self._witness is not None:
+            self._witness.write(self.journal_id, self.committed_seq, self.chain)
 
     def _write(self, staged: list[Staged], size: int) -> None:
         chain, offset = self.chain, self._position
@@ -288,8 +295,6 @@ class Journal:
         # No call, so no signal handler, comes between these.
         self._position, self.chain, self.committed_seq = offset, chain, first_seq + count - 1
         self._next_seq, self._suspect_bytes = self.committed_seq + 1, 0
-        if self._witness is not None:
-            self._witness.write(self.journal_id, self.committed_seq, chain)
 
     def _write_again(self, staged: list[Staged], size: int) -> None:
         """The second and last try, after the reserve was given back."""

@@ -13,10 +13,12 @@ import uvloop
 from hostkit.log import configure_logging
 from toucan.engine.link import EngineLink
 from toucan.errors import ToucanError
+from toucan.process_failure import failure_of
+from toucan.server.feeds import differing_feeds, feeds_of
 from toucan.server.limits import TOKEN_BYTES_MAX
 from toucan.server.main import run
 from toucan.server.users import hash_token, new_token
-from toucan.settings import CONFIG_PATH, ToucanSettings, load_settings
+from toucan.settings import CONFIG_PATH, ToucanSettings, differing_settings, load_settings
 
 __all__ = ["hash_token_command", "main"]
 
@@ -35,26 +37,36 @@ __all__ = ["hash_token_command", "main"]
 @click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True)
 @click.pass_context
 def main(context: click.Context, config: Path, log_level: str, log_format: str) -> None:
-    """Run a gRPC front end until SIGTERM or SIGINT. SIGHUP has the users file and the certificates read again."""
+    """Run a gRPC front end until SIGTERM or SIGINT.
+
+    SIGHUP has the users file and the certificates read again; settings that differ from those it runs with are named in the log.
+    """
     if context.invoked_subcommand is not None:
         return
     configure_logging(log_level, log_format)
     try:
         file = load_settings(config)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(file))
+            runner.run(_serve(file, config))
     except ToucanError as error:
-        raise click.ClickException(" ".join(str(error).split())) from error
+        raise failure_of(error) from error
 
 
-async def _serve(file: ToucanSettings) -> None:
+async def _serve(file: ToucanSettings, config: Path) -> None:
     """Clients may connect before there is an engine: they are told that it is away."""
     link = EngineLink(Path(file.engine.socket), f"server {os.getpid()}")
     link.start()
     try:
-        await run(file.server, link)
+        await run(file.server, link, feeds=feeds_of(file), differing=lambda: _differing(file, config))
     finally:
         await link.stop()
+
+
+def _differing(running: ToucanSettings, config: Path) -> list[str]:
+    fresh = load_settings(config)
+    names = differing_settings("server", running.server, fresh.server)
+    names += ["engine.socket"] * (running.engine.socket != fresh.engine.socket)
+    return names + differing_feeds(running, fresh)
 
 
 @main.command(name="hash-token")

@@ -6,7 +6,7 @@ import asyncio
 from typing import TypeVar
 
 from toucan.core.order import Client
-from toucan.core.outcomes import Accepted, Done, MassCanceled, Previewed, Refusal, Refused
+from toucan.core.outcomes import Accepted, Done, MassCanceled, Previewed, Proposed, Refusal, Refused
 from toucan.core.requests import Body, Reply
 from toucan.engine.port import EngineAway, EnginePort
 from toucan.server.errors import Away, Expired, FrontCode, InvalidRequest, OutcomeUnknown
@@ -15,7 +15,7 @@ from toucan.server.turns import Turns
 
 __all__ = ["Asking", "key_reused"]
 
-_Kind = TypeVar("_Kind", Accepted, MassCanceled, Previewed, Done)
+_Kind = TypeVar("_Kind", Accepted, MassCanceled, Previewed, Done, Proposed)
 
 
 class Asking:
@@ -29,11 +29,14 @@ class Asking:
 
     async def ask(self, client: Client, number: int, body: Body, timeout_s: float) -> Reply:
         """The engine's answer to what it has carried out. Raises :class:`~toucan.server.errors.CallError` for everything else."""
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + timeout_s
-        await self.turns.take(client, number, timeout_s)
+        left_s = timeout_s
+        if not self.turns.take_at_once(client):
+            loop = asyncio.get_running_loop()
+            ends_at = loop.time() + timeout_s
+            await self.turns.take(client, number, timeout_s)
+            left_s = ends_at - loop.time()
         try:
-            reply = await self._send(client, number, body, ends_at - loop.time())
+            reply = await self._send(client, number, body, left_s)
         finally:
             self.turns.release(client)
         self.newest_seq = max(self.newest_seq, reply.seq)

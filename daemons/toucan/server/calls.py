@@ -7,6 +7,8 @@ gRPC, whose own answer to what is no message is an internal error. Tokens are ne
 from __future__ import annotations
 
 import asyncio
+import enum
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
@@ -23,7 +25,7 @@ from toucan.server.metrics import Metrics
 from toucan.server.translate.from_wire import Key, parse
 from toucan.server.translate.statuses import metadata
 
-__all__ = ["Call", "Calls", "StreamContext"]
+__all__ = ["Call", "Calls", "Lines", "StreamContext"]
 
 _log = structlog.get_logger("toucan.server")
 _Request = TypeVar("_Request", bound=Message)
@@ -51,8 +53,9 @@ class Call:
         self.identity = identity
         self.context: StreamContext = context
         self.facts: dict[str, object] = {}
+        self._now = asyncio.get_running_loop().time
         remaining_s = context.time_remaining()
-        self._ends_at = asyncio.get_running_loop().time() + (
+        self._ends_at = self._now() + (
             ASK_TIMEOUT_S if remaining_s is None else remaining_s - DEADLINE_MARGIN_S
         )
 
@@ -64,12 +67,23 @@ class Call:
     @property
     def timeout_s(self) -> float:
         """What is left of the deadline."""
-        return max(0.0, self._ends_at - asyncio.get_running_loop().time())
+        return max(0.0, self._ends_at - self._now())
 
     def client(self, key: Key) -> Client:
         """The client of a request, and a note of it for the log."""
         self.facts["session"], self.facts["number"] = key.session, key.number
         return Client(self.user.name, key.session)
+
+
+class Lines(enum.Enum):
+    """Which calls of a method are a line of the log, beside those that fail unexpectedly. All of them are counted."""
+
+    #: None: they change nothing.
+    NONE = enum.auto()
+    #: What was not carried out; the rest at level debug. It is in the journal, with who and when, and they are thousands a second.
+    FAILURES = enum.auto()
+    #: Each.
+    ALL = enum.auto()
 
 
 class Calls:
@@ -78,6 +92,9 @@ class Calls:
     def __init__(self, authority: Authority, metrics: Metrics) -> None:
         self._authority = authority
         self._metrics = metrics
+        # Bound once: the logger of the module is bound anew for every line, written or not.
+        self._log = _log.bind()
+        self._is_verbose = self._log.is_enabled_for(logging.DEBUG)
 
     def unary(
         self,
@@ -85,9 +102,9 @@ class Calls:
         kind: type[_Request],
         handle: Callable[[Call, _Request], Awaitable[_Response]],
         *,
-        is_logged: bool = False,
+        lines: Lines = Lines.NONE,
     ) -> Any:
-        """A call with one answer. ``is_logged``: each is a line of the log; else only what fails unexpectedly."""
+        """A call with one answer."""
 
         async def run(data: bytes, context: Any) -> bytes:
             loop = asyncio.get_running_loop()
@@ -109,19 +126,29 @@ class Calls:
                 await _abort(context, _bug())
             finally:
                 seconds = loop.time() - began
-                if is_logged:
+                self._metrics.answered(method, outcome, seconds)
+                if self._has_line(lines, outcome):
                     facts = {} if call is None else {"user": call.user.name, **call.facts}
-                    self.note(method, facts, outcome, seconds)
-                else:
-                    self._metrics.answered(method, outcome, seconds)
+                    self._write_line(lines, method, facts, outcome, seconds)
             raise AssertionError("abort raises")
 
         return grpc.unary_unary_rpc_method_handler(run)
 
     def note(self, method: str, facts: dict[str, object], outcome: str, seconds: float) -> None:
-        """Counts a request and writes a line of the log."""
+        """Counts a request of a session's stream, and writes a line of the log if it was not carried out."""
         self._metrics.answered(method, outcome, seconds)
-        _log.info(method, **facts, outcome=outcome, latency_ms=round(seconds * 1e3, 3))
+        if self._has_line(Lines.FAILURES, outcome):
+            self._write_line(Lines.FAILURES, method, facts, outcome, seconds)
+
+    def _has_line(self, lines: Lines, outcome: str) -> bool:
+        return lines is Lines.ALL or (lines is Lines.FAILURES and (outcome != "OK" or self._is_verbose))
+
+    def _write_line(
+        self, lines: Lines, method: str, facts: dict[str, object], outcome: str, seconds: float
+    ) -> None:
+        is_news = lines is Lines.ALL or outcome != "OK"
+        write = self._log.info if is_news else self._log.debug
+        write(method, **facts, outcome=outcome, latency_ms=round(seconds * 1e3, 3))
 
     def server_stream(
         self, method: str, kind: type[_Request], handle: Callable[[Call, _Request], Awaitable[None]]

@@ -9,12 +9,16 @@ not entitled to is refused in the same words whether or not there is one.
 | ``cancel`` | to cancel what he entered himself; includes ``view`` |
 | ``trade`` | to enter orders in his symbols, to replace and cancel his own; includes ``cancel`` |
 | ``cancel-others`` | to cancel and, with ``trade``, to replace what other users entered; includes ``cancel`` |
+| ``stage`` | to propose orders in his symbols, to amend and withdraw his own proposals; includes ``view`` |
+| ``release`` | to release, in his symbols, what others have proposed, to amend and reject it; includes ``view`` |
+| ``release-own`` | to release also what he has proposed himself; includes ``release`` |
 | ``limits`` | to change limits of nodes below which there are only accounts of his; includes ``view`` |
 | ``kill`` | to set trading levels of such nodes; includes ``view`` |
 | ``adjust`` | to add to positions; includes ``view`` |
 | ``drop-copy`` | to read along with everything that happens |
 
-The firm's node has every account below it, so that limits and levels of the firm are for users with all accounts. To stop trading is
+``stage`` is not part of ``trade``, nor the other way round: a strategy that may only propose can send nothing, and who may only release can propose
+nothing. The firm's node has every account below it, so that limits and levels of the firm are for users with all accounts. To stop trading is
 allowed to whoever may do it at all: symbols bound what is entered, never what is cancelled.
 """
 
@@ -34,6 +38,9 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "cancel": ("view",),
     "trade": ("cancel", "view"),
     "cancel-others": ("cancel", "view"),
+    "stage": ("view",),
+    "release": ("view",),
+    "release-own": ("release", "view"),
     "limits": ("view",),
     "kill": ("view",),
     "adjust": ("view",),

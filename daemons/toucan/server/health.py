@@ -14,7 +14,6 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from toucan.engine.port import Applied
 from toucan.server.errors import Exhausted
 from toucan.server.streams.book import StreamBook
 from toucan.server.translate.statuses import metadata
@@ -77,9 +76,6 @@ class Health:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.set(False)
-
-    def on_applied(self, applied: Sequence[Applied]) -> None:
-        """Changes nothing."""
 
     def on_market(self, symbols: Sequence[str]) -> None:
         """Changes nothing."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import structlog
@@ -22,11 +22,12 @@ from toucan.server.entitlements import User
 from toucan.server.errors import NotAuthenticated
 from toucan.server.files import stamp
 from toucan.server.limits import USERS_CHECK_S
-from toucan.server.settings import ServerSection
-from toucan.server.tls import Tls
-from toucan.server.users import Credential, load_users, local_users
+from toucan.server.users import Credential, Users, load_users, local_users
 
-__all__ = ["Authority", "CallPeer", "Identity"]
+if TYPE_CHECKING:
+    from toucan.server.transport import FrontSection
+
+__all__ = ["Authority", "CallPeer", "Certificates", "Identity"]
 
 _log = structlog.get_logger("toucan.server")
 _BEARER = "bearer "
@@ -49,16 +50,24 @@ class CallPeer(Protocol):
         """What the client sent beside its message."""
 
 
+class Certificates(Protocol):
+    """A server's certificates, as :class:`toucan.server.tls.Tls` has them."""
+
+    def reload(self, *, is_asked: bool) -> bool:
+        """Reads them again if they have changed or it ``is_asked`` for; False: they have not. Blocks. Raises InvalidSettings."""
+
+
 class Authority:
     """Knows all users. Raises :class:`~toucan.errors.InvalidSettings` if there is no usable users file to begin with."""
 
-    def __init__(self, section: ServerSection, tls: Tls | None) -> None:
+    def __init__(self, section: FrontSection, tls: Certificates | None) -> None:
         self._file = section.users_file
         self._tls = tls
         self._by_certificate = bool(section.tls_client_ca)
-        self._local_user = section.local_user
         self._seen = stamp(self._file)
         self.users = local_users(section.local_user) if self._file is None else load_users(self._file)
+        #: Whose every call is, where nobody is asked who he is.
+        self._local = _everyone(self.users, section.local_user)
         self._reload_wanted = asyncio.Event()
         #: Called on the loop after the users have changed.
         self.on_change: Callable[[], None] = lambda: None
@@ -67,10 +76,8 @@ class Authority:
 
     def identify(self, peer: CallPeer) -> Identity:
         """Whose call this is. Raises :class:`~toucan.server.errors.NotAuthenticated`."""
-        if self._local_user:
-            user = self.users.renewed(self._local_user, Credential())
-            assert user is not None
-            return Identity(user, Credential())
+        if self._local is not None:
+            return self._local
         found = self._certified(peer) if self._by_certificate else self._token_holder(peer)
         return Identity(*found)
 
@@ -148,3 +155,9 @@ class Authority:
                 _log.info("certificates read again")
         except InvalidSettings as error:
             _log.error("the certificates were not read again, those before stay in use", reason=str(error))
+
+
+def _everyone(users: Users, local_user: str) -> Identity | None:
+    """The local user, if there is one."""
+    user = users.renewed(local_user, Credential()) if local_user else None
+    return None if user is None else Identity(user, Credential())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from toucan.market.limits import DEPTH_LEVELS, TAPE_LINES_KEPT
+
 __all__ = [
     "AHEAD_WAIT_S",
     "ANONYMOUS_STREAMS_MAX",
@@ -13,6 +15,8 @@ __all__ = [
     "DEPTH_MAX",
     "DROP_COPIES_PER_MESSAGE",
     "DROP_COPIES_WAITING_MAX",
+    "ENGINE_LOOK_S",
+    "ENGINE_WAIT_S",
     "ERROR_TEXT_CHARACTERS_MAX",
     "FILTER_NAMES_MAX",
     "GRACE_MS_MAX",
@@ -20,6 +24,7 @@ __all__ = [
     "HOUSEKEEPING_S",
     "KEEPALIVE_TIMEOUT_S",
     "KEEPALIVE_TIME_S",
+    "LIFE_CHARACTERS_MAX",
     "LIMIT_NAME_CHARACTERS_MAX",
     "LIMIT_VALUE_CHARACTERS_MAX",
     "MARKET_RATE_MAX",
@@ -43,12 +48,15 @@ __all__ = [
     "SESSION_ANSWERS_MAX",
     "SESSION_BROKEN_TIMEOUT_S",
     "SNAPSHOT_ORDERS_PER_TURN",
+    "STAGED_KEPT_MAX",
+    "STAGED_PER_MESSAGE_MAX",
     "STALL_CHECK_S",
     "STOP_GRACE_S",
     "STREAMS_MAX",
     "STREAMS_PER_CONNECTION_MAX",
     "STREAMS_PER_USER_MAX",
     "TOKEN_BYTES_MAX",
+    "TRADES_PER_MESSAGE_MAX",
     "UPDATES_KEPT_MAX",
     "UPDATES_PER_MESSAGE_MAX",
     "UPDATES_WAITING_MAX",
@@ -139,16 +147,22 @@ PING_INTERVAL_MIN_S = 5
 #: How long calls may go on after the front end was told to stop.
 STOP_GRACE_S = 2.0
 
+#: How long a front end that has just started waits for the engine before it says that it is ready all the same, and how often it looks. An engine
+#: that starts at the same time has replayed some thousand events by then.
+ENGINE_WAIT_S = 5.0
+ENGINE_LOOK_S = 0.02
+
 # ---------------------------------------------------------------- streams
 
 #: Messages of all streams together in a second. One costs some 70 us, so streams leave most of a core to requests; what is not sent at
 #: once goes into the next message of its stream, which costs next to nothing more.
 WRITES_PER_S_MAX = 2500
 
-#: Streams that write in one turn of the loop: what a cancel may have to wait for, about a millisecond.
-WRITES_PER_TURN_MAX = 8
+#: Streams that write in one turn of the loop: what a cancel may have to wait for, some tenths of a millisecond. Fewer would mean a timer for each
+#: millisecond, which is as often as the loop's timers come.
+WRITES_PER_TURN_MAX = 4
 
-#: The longest silence of a stream that has a seq to tell; the API promises 5 s.
+#: The longest silence of a stream; the API promises 5 s.
 HEARTBEAT_S = 3.0
 
 #: How often silent and blocked streams are looked for; with HEARTBEAT_S below the promised 5 s.
@@ -181,6 +195,12 @@ CATCH_UP_EVENTS = 1000
 #: Orders of one message of a snapshot: about a millisecond.
 SNAPSHOT_ORDERS_PER_TURN = 100
 
+#: Updates of staged orders kept for streams that go on where they broke off; people make few.
+STAGED_KEPT_MAX = 10_000
+
+#: Staged orders of one message: each has all that it was, some KiB at most.
+STAGED_PER_MESSAGE_MAX = 100
+
 #: Positions worked out before others have their turn: about a millisecond.
 POSITIONS_PER_TURN = 40
 
@@ -194,7 +214,13 @@ MARKS_INTERVAL_S = 0.25
 MARKET_RATE_MAX = 20
 
 #: Levels of each side; the API's bound.
-DEPTH_MAX = 10
+DEPTH_MAX = DEPTH_LEVELS
+
+#: Trades of one symbol in one message, the newest; the API's bound, and a screen full. What was traded before them is counted as left out.
+TRADES_PER_MESSAGE_MAX = 100
+
+#: Characters of the name of a tape's life.
+LIFE_CHARACTERS_MAX = 128
 
 #: Symbols of one market data stream: a large watch list.
 MARKET_SYMBOLS_MAX = 1000
@@ -221,4 +247,5 @@ USERS_CHECK_S = 2.0
 STALL_CHECK_S = 0.05
 
 assert HEARTBEAT_S + HOUSEKEEPING_S < 5.0
+assert TRADES_PER_MESSAGE_MAX <= TAPE_LINES_KEPT
 assert STREAMS_PER_USER_MAX <= STREAMS_MAX < RPCS_MAX

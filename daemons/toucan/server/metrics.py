@@ -42,6 +42,9 @@ class Metrics:
             "toucan_server_cut_off", "Streams cut off since their client did not take what it was sent.", ["method"],
             registry=self.registry,
         )  # fmt: skip
+        #: Found once and kept: a lookup by labels costs more than the counting. Both are words of ours, so these are few.
+        self._ended: dict[tuple[str, str], Counter] = {}
+        self._took: dict[str, Histogram] = {}
         self._gauges: list[Gauge] = []
         self._streams: dict[str, int] = {}
         #: The longest that the loop was late since it was asked last, in s.
@@ -51,12 +54,21 @@ class Metrics:
 
     def answered(self, method: str, outcome: str, seconds: float) -> None:
         """A call with one answer is over."""
-        self._requests.labels(method, outcome).inc()
-        self._seconds.labels(method).observe(seconds)
+        self._count(method, outcome)
+        took = self._took.get(method)
+        if took is None:
+            took = self._took[method] = self._seconds.labels(method)
+        took.observe(seconds)
 
     def stream_ended(self, method: str, outcome: str) -> None:
         """A stream is over."""
-        self._requests.labels(method, outcome).inc()
+        self._count(method, outcome)
+
+    def _count(self, method: str, outcome: str) -> None:
+        ended = self._ended.get((method, outcome))
+        if ended is None:
+            ended = self._ended[method, outcome] = self._requests.labels(method, outcome)
+        ended.inc()
 
     def conflated(self, count: int) -> None:
         """Updates were left out."""

@@ -37,7 +37,7 @@ class RiskCalls:
         call.facts.update(node=body.node, level=body.level.name, reason=body.reason)
         client = self._client(call, key, "kill", body.node)
         done, seq = await self._asking.ask_for(MassCanceled, client, key.number, body, call.timeout_s)
-        return pb.SetTradingStateResponse(order_ids=done.order_ids, seq=seq)
+        return pb.SetTradingStateResponse(order_ids=done.order_ids, seq=seq, staged_ids=done.staged_ids)
 
     async def set_limit(self, call: Call, request: pb.SetLimitRequest) -> pb.SetLimitResponse:
         """SetLimit."""

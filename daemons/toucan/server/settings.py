@@ -11,7 +11,7 @@ from toucan.core.events import ENGINE
 from toucan.core.risk_tree import is_name
 from toucan.errors import InvalidSettings
 
-__all__ = ["ServerSection", "is_loopback"]
+__all__ = ["ServerSection", "check_address", "is_loopback"]
 
 
 class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,9 +48,9 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self) -> None:
         """What no setting can say alone. Raises :class:`~toucan.errors.InvalidSettings`."""
-        _check_address("listen", self.listen)
+        check_address("server.listen", self.listen)
         if self.metrics:
-            _check_address("metrics", self.metrics)
+            check_address("server.metrics", self.metrics)
         if bool(self.tls_certificate) != bool(self.tls_key):
             given, missing = (
                 ("tls_key", "tls_certificate") if self.tls_key else ("tls_certificate", "tls_key")
@@ -79,12 +79,11 @@ class ServerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
 
 
-def _check_address(key: str, text: str) -> None:
+def check_address(key: str, text: str) -> None:
+    """Raises :class:`~toucan.errors.InvalidSettings` if the setting ``key`` is no ``host:port``."""
     host, separator, port = text.rpartition(":")
     if not separator or not host.strip("[]") or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise InvalidSettings(
-            f'server.{key} = {text!r} is no address; write host:port, such as "127.0.0.1:7070"'
-        )
+        raise InvalidSettings(f'{key} = {text!r} is no address; write host:port, such as "127.0.0.1:7070"')
 
 
 def is_loopback(address: str) -> bool:

@@ -17,7 +17,7 @@ from toucan.errors import InvalidSettings
 from toucan.server.files import read_trusted, stamp
 from toucan.server.settings import ServerSection
 
-__all__ = ["PEM_BYTES_MAX", "Tls"]
+__all__ = ["PEM_BYTES_MAX", "Tls", "loaded_context"]
 
 #: A chain of four certificates takes 8 KiB, a bundle of public roots 300 KiB. A larger file is something else, named by mistake.
 PEM_BYTES_MAX = 1 << 20
@@ -65,23 +65,7 @@ class Tls:
         return grpc.ssl_server_certificate_configuration([(key, certificate)], roots)
 
     def _check(self) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-
-        def refuse_passphrase() -> NoReturn:
-            raise InvalidSettings(
-                f"server.tls_key: {self._key} is encrypted, and nobody can be asked for its passphrase"
-            )
-
-        try:
-            context.load_cert_chain(self._certificate, self._key, password=refuse_passphrase)
-        except ssl.SSLError as error:
-            if error.reason == "KEY_VALUES_MISMATCH":
-                raise InvalidSettings(
-                    f"server.tls_key: {self._key} is not the key of the first certificate in {self._certificate}"
-                ) from None
-            raise InvalidSettings(
-                f"server.tls_certificate: {self._certificate} or its key {self._key} cannot be used: {_words(error)}"
-            ) from None
+        context = loaded_context("server", self._certificate, self._key)
         if self._client_ca is not None:
             try:
                 context.load_verify_locations(self._client_ca)
@@ -89,6 +73,28 @@ class Tls:
                 raise InvalidSettings(
                     f"server.tls_client_ca: {self._client_ca} has no certificates that can be read: {_words(error)}"
                 ) from None
+
+
+def loaded_context(section: str, certificate: Path, key: Path) -> ssl.SSLContext:
+    """A server's context with a certificate and its key. Raises :class:`~toucan.errors.InvalidSettings`, naming the settings' ``section``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def refuse_passphrase() -> NoReturn:
+        raise InvalidSettings(
+            f"{section}.tls_key: {key} is encrypted, and nobody can be asked for its passphrase"
+        )
+
+    try:
+        context.load_cert_chain(certificate, key, password=refuse_passphrase)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise InvalidSettings(
+                f"{section}.tls_key: {key} is not the key of the first certificate in {certificate}"
+            ) from None
+        raise InvalidSettings(
+            f"{section}.tls_certificate: {certificate} or its key {key} cannot be used: {_words(error)}"
+        ) from None
+    return context
 
 
 def _words(error: ssl.SSLError) -> str:

@@ -40,19 +40,25 @@ class Turns:
 
         Raises :class:`~toucan.server.errors.Exhausted` and :class:`~toucan.server.errors.Expired`; nothing was sent then.
         """
-        queue = self._queues.get(client)
-        if queue is None:
-            if len(self._queues) >= CLIENTS_WITH_REQUESTS_MAX:
-                text = f"{CLIENTS_WITH_REQUESTS_MAX} sessions have requests under way; send it again"
-                raise Exhausted(text, code=FrontCode.QUEUE_FULL)
-            self._queues[client] = []
+        if self.take_at_once(client):
             return
+        queue = self._queues[client]
         if len(queue) >= REQUESTS_WAITING_MAX:
             text = f"{len(queue)} requests of session {client.session!r} are waiting already; send it again when some are answered"
             raise Exhausted(text, code=FrontCode.QUEUE_FULL)
         entry = (number, next(self._arrivals), asyncio.get_running_loop().create_future())
         heapq.heappush(queue, entry)
         await self._wait(client, entry, timeout_s)
+
+    def take_at_once(self, client: Client) -> bool:
+        """The turn, if nothing of the client is under way; raises as :meth:`take`."""
+        if client in self._queues:
+            return False
+        if len(self._queues) >= CLIENTS_WITH_REQUESTS_MAX:
+            text = f"{CLIENTS_WITH_REQUESTS_MAX} sessions have requests under way; send it again"
+            raise Exhausted(text, code=FrontCode.QUEUE_FULL)
+        self._queues[client] = []
+        return True
 
     async def _wait(self, client: Client, entry: _Waiting, timeout_s: float) -> None:
         turn = entry[2]

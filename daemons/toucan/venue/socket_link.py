@@ -1,7 +1,8 @@
 """The way to an exchange behind a socket: one thread that connects, reads, writes, and connects again.
 
-The thread sleeps in a selector on the socket and on a doorbell; ``send`` puts finished frames into a bounded buffer and rings. Everything else is the
-thread's own, so there is one lock, for that buffer.
+The thread sleeps in a selector on the socket and on a doorbell. ``send`` writes to the socket itself, which never waits: to wake the thread for it
+costs more than the write, and the interpreter's lock twice. What the socket does not take goes into a bounded buffer, and from there on everything
+that follows; the thread writes that. Everything else is the thread's own, so there is one lock, for the buffer and the right to write.
 """
 
 from __future__ import annotations
@@ -35,16 +36,30 @@ __all__ = ["SocketVenueLink"]
 Address = Path | str | tuple[str, int]
 
 
+_NOT_LET_IN = "the venue closes each connection at once"
+
+
 class _Lost(Exception):
     """There is no connection any more; says why."""
 
 
 class SocketVenueLink:
-    """A :class:`~toucan.venue.link.VenueLink` to an exchange's socket. ``address`` is the path of a unix socket, or host and port."""
+    """A :class:`~toucan.venue.link.VenueLink` to an exchange's socket. ``address`` is the path of a unix socket, or host and port.
 
-    def __init__(self, address: Address, firm: str, *, chance: random.Random | None = None) -> None:
+    ``without_depth``: of the market only quotes are wanted.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        firm: str,
+        *,
+        chance: random.Random | None = None,
+        without_depth: bool = False,
+    ) -> None:
         self._address = address if isinstance(address, tuple) else str(address)
         self._firm = firm
+        self._without_depth = without_depth
         self._chance = chance or random.Random()  # noqa: S311 - when to try again is no secret
         self._known = ("", 0)
         self._deliver: Deliver | None = None
@@ -52,10 +67,13 @@ class SocketVenueLink:
         self._doorbell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._lock = threading.Lock()
         self._out = bytearray()
-        self._is_connected = False
+        #: Where frames can be written; None: there is no connection.
+        self._socket: socket.socket | None = None
         self._is_dropped = False
         self._is_stopped = False
         self._told_reason: str | None = None
+        #: Whether something was heard on this connection.
+        self._is_welcome = False
 
     # ------------------------------------------------------------ any thread
 
@@ -75,11 +93,14 @@ class SocketVenueLink:
         """See :class:`~toucan.venue.link.VenueLink`. Raises :class:`WireError` for a message that fits no frame."""
         frames = encode_all(messages)
         with self._lock:
-            if not self._is_connected or len(self._out) + len(frames) > OUT_BYTES_MAX:
+            if self._socket is None or len(self._out) + len(frames) > OUT_BYTES_MAX:
                 return False
-            is_first = not self._out
-            self._out += frames
-        if is_first:
+            if self._out:  # the thread is at it
+                self._out += frames
+                return True
+            written = _written(self._socket, frames)
+            self._out += frames[written:]
+        if written < len(frames):
             self._ring()
         return True
 
@@ -87,7 +108,7 @@ class SocketVenueLink:
         """See :class:`~toucan.venue.link.VenueLink`."""
         with self._lock:
             self._is_dropped = True
-            self._is_connected = False
+            self._socket = None
         self._ring()
 
     def stop(self) -> None:
@@ -130,16 +151,21 @@ class SocketVenueLink:
         with connection:
             selector.register(connection, selectors.EVENT_READ)
             try:
-                self._begin()
+                self._begin(connection)
                 self._pump(selector, connection)
             except (_Lost, WireError) as error:
                 return str(error)
             except OSError as error:
-                return f"the connection is broken: {error.strerror or error}"
+                # Which of the errors it is, is chance where the venue lets nobody in.
+                return (
+                    f"the connection is broken: {error.strerror or error}"
+                    if self._is_welcome
+                    else _NOT_LET_IN
+                )
             finally:
                 selector.unregister(connection)
                 with self._lock:
-                    self._is_connected = False
+                    self._socket = None
         return "stopped"
 
     def _connect(self) -> socket.socket:
@@ -164,15 +190,17 @@ class SocketVenueLink:
         connection.setblocking(False)
         return connection
 
-    def _begin(self) -> None:
+    def _begin(self, connection: socket.socket) -> None:
         """The first message is Resume; from here on others can be sent."""
         with self._lock:
             # Read here: who sets other values and then drops the connection gets one that begins with them.
             life, venue_seq = self._known
-            self._out[:] = encode_all([Resume(firm=self._firm, life=life, venue_seq=venue_seq)])
+            resume = Resume(self._firm, life, venue_seq, self._without_depth)
+            self._out[:] = encode_all([resume])
             self._is_dropped = False
-            self._is_connected = True
+            self._socket = connection
         self._told_reason = None
+        self._is_welcome = False
         self._hand_over([Connected()])
 
     def _pump(self, selector: selectors.BaseSelector, connection: socket.socket) -> None:
@@ -211,7 +239,8 @@ class SocketVenueLink:
         except BlockingIOError:
             return
         if not data:
-            raise _Lost("the venue has closed the connection")
+            raise _Lost("the venue has closed the connection" if self._is_welcome else _NOT_LET_IN)
+        self._is_welcome = True
         messages: list[VenueEvent] = []
         try:
             messages.extend(feed(data))
@@ -250,3 +279,11 @@ class SocketVenueLink:
     @property
     def _shown_address(self) -> str:
         return f"{self._address[0]}:{self._address[1]}" if isinstance(self._address, tuple) else self._address
+
+
+def _written(connection: socket.socket, frames: bytes) -> int:
+    """How much of them the socket has taken. A connection that is broken takes nothing: the thread finds out why."""
+    try:
+        return connection.send(frames)
+    except OSError:
+        return 0

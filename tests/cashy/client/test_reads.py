@@ -276,7 +276,7 @@ def test_threads_share_a_cache(cache: cashy.Cache, master: MiniMaster, big: byte
 
 
 def test_prefetch_and_locate(cache: cashy.Cache, master: MiniMaster, big: bytes) -> None:
-    assert set(cache.locate(BIG).tiers) == {"not in this host's memory"}
+    assert set(cache.locate(BIG).tiers) == {"not on this host"}
     assert cache.prefetch([BIG, "s3://bucket/none"]) == 2
     assert set(cache.locate(BIG).tiers) == {"local memory"}
     assert cache.locate(BIG).meta.size_bytes == BIG_BYTES

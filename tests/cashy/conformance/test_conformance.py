@@ -39,6 +39,7 @@ def grounds(weed: Weed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gr
             yield made
 
 
+@pytest.mark.timeout(900)  # 650 cases
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("store", STORES)
 def test_what_a_store_does_right_is_right_on_every_way(grounds: Grounds, store: StoreName, way: Way) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import http.client
 import re
-import select
 import socket
 import time
 import zlib
@@ -29,6 +28,7 @@ import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
 from tests.cashy.conformance.case import Call, Credentials, Form, Response
+from tests.readable import readable
 
 __all__ = ["Wire", "crc32_of", "filled", "http_date", "md5_of", "sha256_of", "signed_as_of_then"]
 
@@ -99,7 +99,7 @@ class Wire:
                 is_fresh = True
 
     def _connected(self) -> socket.socket:
-        if self._socket is not None and select.select([self._socket], [], [], 0)[0]:
+        if self._socket is not None and readable(self._socket.fileno(), timeout_s=0):
             self.close()  # nothing is due: it can only be the end
         if self._socket is None:
             self._socket = socket.create_connection(self._address, timeout=30)

@@ -35,11 +35,16 @@ def _figures(*snapshots: HostSnapshot) -> Figures:
 
 def test_rates_are_over_the_hosts_own_time() -> None:
     figures = _figures(_host(FIRST, 10.0), _host(SECOND, 12.0))
-    assert figures.tiers == {"memory": Flow(30, 3000), "peer": Flow(5, 50), "origin": Flow(15, 150)}
+    assert figures.tiers == {
+        "memory": Flow(30, 3000),
+        "ssd": Flow(0, 0),
+        "peer": Flow(5, 50),
+        "origin": Flow(15, 150),
+    }
     assert figures.served == Flow(5, 50)
     assert figures.origin_load == Flow(15, 150)
-    assert figures.shares == Shares(0.6, 0.1, 0.3)
-    assert figures.shares_since_start == Shares(160 / 300, 20 / 300, 120 / 300)
+    assert figures.shares == Shares(0.6, 0.0, 0.1, 0.3)
+    assert figures.shares_since_start == Shares(160 / 300, 0.0, 20 / 300, 120 / 300)
     assert (figures.origin_waiting, figures.origin_errors, figures.new_errors) == (15, 3, 1)
     assert (figures.failed, figures.new_failed) == (3, 2)
     assert (figures.arena_used_bytes, figures.arena_bytes, figures.clients) == (11, 64, 3)
@@ -49,13 +54,13 @@ def test_rates_are_over_the_hosts_own_time() -> None:
 def test_the_first_snapshot_has_levels_and_no_rates() -> None:
     figures = _figures(_host(SECOND, 12.0))
     assert (figures.tiers, figures.served, figures.origin_load, figures.shares) == (None, None, None, None)
-    assert figures.shares_since_start == Shares(160 / 300, 20 / 300, 120 / 300)
+    assert figures.shares_since_start == Shares(160 / 300, 0.0, 20 / 300, 120 / 300)
     assert (figures.clients, figures.new_errors, figures.new_failed) == (3, 0, 0)
 
 
 def test_nothing_read_is_no_share() -> None:
     figures = _figures(_host({}, 1.0), _host({}, 2.0))
-    assert figures.tiers == dict.fromkeys(("memory", "peer", "origin"), Flow(0, 0))
+    assert figures.tiers == dict.fromkeys(("memory", "ssd", "peer", "origin"), Flow(0, 0))
     assert figures.shares is None
     assert figures.shares_since_start is None
 
@@ -111,11 +116,16 @@ def test_the_total_adds_rates_of_different_intervals() -> None:
     activity = Activity()
     activity.update([_host(FIRST, 10.0), _host(FIRST, 100.0, "h2")])
     total = activity.update([_host(SECOND, 12.0), _host(SECOND, 101.0, "h2")]).total
-    assert total.tiers == {"memory": Flow(90, 9000), "peer": Flow(15, 150), "origin": Flow(45, 450)}
+    assert total.tiers == {
+        "memory": Flow(90, 9000),
+        "ssd": Flow(0, 0),
+        "peer": Flow(15, 150),
+        "origin": Flow(45, 450),
+    }
     assert total.served == Flow(15, 150)
     assert total.origin_load == Flow(45, 450)
-    assert total.shares == Shares(0.6, 0.1, 0.3)
-    assert total.shares_since_start == Shares(160 / 300, 20 / 300, 120 / 300)
+    assert total.shares == Shares(0.6, 0.0, 0.1, 0.3)
+    assert total.shares_since_start == Shares(160 / 300, 0.0, 20 / 300, 120 / 300)
     assert (total.failed, total.new_failed, total.origin_errors, total.new_errors) == (6, 4, 6, 2)
     assert (total.arena_used_bytes, total.arena_bytes, total.origin_waiting) == (22, 128, 30)
     assert total.stall_max_s == pytest.approx(0.0015)

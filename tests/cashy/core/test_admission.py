@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.simulation.cluster import Cluster, Host, Outcome, fingerprint, play
+from tests.simulation.copies import Cluster, Host, Outcome, fingerprint, play
 from tests.simulation.workloads import WORKLOADS
 
 from cashy.core.admission import NORMAL, PASSING, TRANSIENT, Entry, make_admission

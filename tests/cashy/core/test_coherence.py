@@ -85,7 +85,7 @@ class TestLeases:
 
 class TestPromises:
     def make(self, remembered: int = 100) -> Promises:
-        return Promises(["h", "g"], incarnation=9, started_ns=0, lease_ns=LEASE, remembered_max=remembered)
+        return Promises(incarnation=9, started_ns=0, lease_ns=LEASE, remembered_max=remembered)
 
     def test_a_host_that_has_just_started_may_have_forgotten_promises(self) -> None:
         promises = self.make()
@@ -221,7 +221,7 @@ class World:
         host.master = Master(
             self.random.getrandbits(60) | 1,
             Leases(others, clock),
-            Promises(others, incarnation=0, started_ns=clock - (LEASE if self.flaw == "no quarantine" else 0), lease_ns=LEASE, remembered_max=3),
+            Promises(incarnation=0, started_ns=clock - (LEASE if self.flaw == "no quarantine" else 0), lease_ns=LEASE, remembered_max=3),
         )  # fmt: skip
         host.master.promises.incarnation = host.master.incarnation
         host.terms = Terms(0, clock)

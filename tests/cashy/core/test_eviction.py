@@ -296,3 +296,27 @@ def test_under_any_calls_victims_are_tracked_slots_of_the_class_each_once(
                 class_of.pop(first, None)
         for class_index in range(3):
             assert policy.tracked(class_index) == sum(each == class_index for each in class_of.values())
+
+
+@pytest.mark.parametrize("make", POLICIES)
+def test_uses_are_counted_but_for_the_first_and_begin_anew_with_the_block(make: PolicyMaker) -> None:
+    policy = make(4, 1)
+    policy.inserted(0, fingerprint(0), 0)
+    counted = [policy.uses(0)]
+    for _ in range(6):
+        policy.touched(0)
+        counted.append(policy.uses(0))
+    assert counted[:4] == [0, 0, 1, 2]
+    assert 2 <= counted[-1] <= FREQUENCY_MAX
+    policy.removed(0)
+    policy.inserted(0, fingerprint(1), 0)
+    assert policy.uses(0) == 0
+
+
+def test_what_has_come_back_from_the_ghost_was_used_more_than_once() -> None:
+    policy = S3Fifo(2, 1)
+    for key in range(2):
+        policy.inserted(key, fingerprint(key), 0)
+    policy.removed(0)
+    policy.inserted(0, fingerprint(0), 0)
+    assert policy.uses(0) == 1

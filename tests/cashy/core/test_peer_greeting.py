@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aviary.cashy.v1.peer_pb2 import PeerChallenge, PeerHello, PeerProof, PeerRefusal, PeerWelcome
-from cashy.core.peer_frames import PAYLOAD_BYTES_MAX, Kind
+from cashy.core.peer_frames import PAYLOAD_BYTES_MAX, PEER_PROTOCOL_OLDEST, PEER_PROTOCOL_VERSION, Kind
 from cashy.core.peer_greeting import (
     NONCE_BYTES,
     AcceptingGreeting,
@@ -83,16 +83,41 @@ def test_block_size_is_checked_by_both_sides() -> None:
     assert caught.value.reason == PeerRefusal.BLOCK_SIZE
 
 
-def test_another_version_is_told_by_either_side() -> None:
-    hello = PeerHello.FromString(client().hello)
-    hello.protocol_version += 1
-    with pytest.raises(GreetingRefused, match="run one version") as caught:
-        server().greeted(hello.SerializeToString())
+def claiming(claim: PeerHello | PeerChallenge, oldest: int, newest: int) -> bytes:
+    """As a host says it that speaks these versions; 0 is how one said it that knew of one only."""
+    claim.protocol_version, claim.protocol_version_newest = oldest, newest
+    return claim.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("oldest", "newest", "agreed"),
+    [
+        (PEER_PROTOCOL_OLDEST, PEER_PROTOCOL_VERSION, PEER_PROTOCOL_VERSION),
+        (PEER_PROTOCOL_OLDEST, 0, PEER_PROTOCOL_OLDEST),
+        (1, PEER_PROTOCOL_OLDEST, PEER_PROTOCOL_OLDEST),
+        (PEER_PROTOCOL_VERSION, PEER_PROTOCOL_VERSION + 7, PEER_PROTOCOL_VERSION),
+    ],
+)
+def test_the_highest_version_that_both_speak_counts(oldest: int, newest: int, agreed: int) -> None:
+    accepting, connecting = server(), client()
+    accepting.greeted(claiming(PeerHello.FromString(connecting.hello), oldest, newest))
+    assert accepting.version == agreed
+    challenge = PeerChallenge.FromString(server().greeted(client().hello))
+    connecting.challenged(claiming(challenge, oldest, newest))
+    assert connecting.version == agreed
+
+
+@pytest.mark.parametrize(
+    ("oldest", "newest"),
+    [(PEER_PROTOCOL_VERSION + 1, PEER_PROTOCOL_VERSION + 2), (1, PEER_PROTOCOL_OLDEST - 1), (PEER_PROTOCOL_OLDEST - 1, 0)],
+)  # fmt: skip
+def test_hosts_without_a_common_version_are_told_so_by_either_side(oldest: int, newest: int) -> None:
+    with pytest.raises(GreetingRefused, match="upgrade the older one") as caught:
+        server().greeted(claiming(PeerHello.FromString(client().hello), oldest, newest))
     assert caught.value.reason == PeerRefusal.VERSION
     challenge = PeerChallenge.FromString(server().greeted(client().hello))
-    challenge.protocol_version += 1
     with pytest.raises(GreetingRefused) as caught:
-        client().challenged(challenge.SerializeToString())
+        client().challenged(claiming(challenge, oldest, newest))
     assert caught.value.reason == PeerRefusal.VERSION
 
 

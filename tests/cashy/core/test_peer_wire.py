@@ -371,6 +371,7 @@ def test_every_pair_of_state_and_kind_is_as_the_table_says(state: State, kind: K
         Kind.STATUS_REPORT: Kind.STATUS,
         Kind.NOTED: Kind.CHANGED,
         Kind.LEASED: Kind.LEASE,
+        Kind.OPERATED: Kind.OPERATE,
     }.get(kind, Kind.READ)
     if state is State.ASKING:
         incoming = reader.expect(7, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from aviary.cashy.v1.control_pb2 import ObjectInfo, Tier
@@ -15,6 +16,7 @@ class Answers:
     host: Host
     object: ObjectInfo | None = None
     blocks: dict[int, tuple[int, int, int, Tier, bool]] = field(default_factory=dict)
+    files: dict[int, bytes] = field(default_factory=dict)
     progress: dict[int, list[int]] = field(default_factory=dict)
 
     def send_object(self, request_id: int, info: ObjectInfo) -> None:
@@ -32,6 +34,11 @@ class Answers:
         filling: bool,
     ) -> None:
         self.blocks[block] = (slot, generation, length, tier, filling)
+
+    def send_file(self, request_id: int, block: int, length: int, tier: Tier, descriptor: int) -> None:
+        """The file's bytes, read and closed."""
+        self.files[block] = os.pread(descriptor, length, 0)
+        os.close(descriptor)
 
     def send_progress(self, request_id: int, block: int, watermark: int, *, complete: bool) -> None:
         self.progress.setdefault(block, []).append(watermark)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -15,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
+
+from tests.readable import readable
 
 from aviary.cashy.v1.control_pb2 import ClientFrame, Hello, ServerFrame, Status
 from cashy.limits import PROTOCOL_VERSION
@@ -112,7 +113,7 @@ class RawRingClient(RawClient):
         """Waits for a wake-up; raises EOFError when the daemon has closed."""
         assert self.channel is not None
         own = self.channel.fileno()
-        ready, _, _ = select.select([self.socket.fileno(), own], [], [], timeout_s)
+        ready = readable(self.socket.fileno(), own, timeout_s=timeout_s)
         if not ready:
             raise TimeoutError
         if own not in ready and not self.socket.recv(1, socket.MSG_PEEK):
@@ -134,15 +135,17 @@ class Host(NamedTuple):
 
 
 @contextmanager
-def host(place: Path) -> Iterator[Host]:
-    """A host with small limits, of which ``place`` keeps the files. Its bucket b has an object x of four blocks."""
+def host(place: Path, limits: str = "") -> Iterator[Host]:
+    """A host with small limits (and further ones), of which ``place`` keeps the files. Its bucket b has an object x of four blocks."""
     folder = place / "origin"
     (folder / "b").mkdir(parents=True)
     (folder / "b" / "x").write_bytes(bytes(range(256)) * 1024)
     config = place / "cashy.toml"
     path = place / "cashy.sock"
     config.write_text(
-        '[limits]\nclients_max = 50\nclient_requests_max = 20\n[memory]\nsize = "4MiB"\nblock_size = "64KiB"\n'
+        "[limits]\nclients_max = 50\nclient_requests_max = 20\n"
+        + limits
+        + '[memory]\nsize = "4MiB"\nblock_size = "64KiB"\n'
     )
     command = [
         sys.executable, "-m", "cashy", "dev", "--config", str(config), "--origin", f"file={folder}", "--socket", str(path),

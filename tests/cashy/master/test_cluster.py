@@ -87,7 +87,7 @@ def test_a_block_may_take_ten_times_what_the_slowest_origin_allows_itself(tmp_pa
     settings_file = tmp_path / "cashy.toml"
 
     def cluster_over(*origins: str) -> Cluster:
-        text = f'[cluster]\nhost = "a"\nkey_file = "{key_file}"\nread_timeout_s = 20.0\n'
+        text = f'[cluster]\nhost = "a"\nkey_file = "{key_file}"\ninsecure = true\nread_timeout_s = 20.0\n'
         text += '[[peer]]\nname = "a"\naddress = "127.0.0.1:7000"\n'
         settings_file.write_text(text + "".join(origins))
         cluster = make_cluster(load_settings(settings_file))

@@ -8,15 +8,18 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from aviary.cashy.v1.control_pb2 import Fetch, Tier
 from cashy.core.names import block_digest
 from cashy.errors import NoSuchObject, TooLarge, VersionChanged
+from cashy.limits import MAPPED_BLOCKS_MAX, OVERFULL_RETRY_S
 from cashy.master.fetch import FetchJob
 from cashy.master.fills import Fill
 from cashy.master.host import Host, make_origins
-from cashy.settings import Settings, load_settings
+from cashy.setting_values import ByteSize
+from cashy.settings import DiskSettings, Settings, load_settings
 from shmipc.instance import Instance
 
 from .answers import Answers
@@ -44,6 +47,7 @@ class Scene:
         self.root = root
         self.instance = instance
         self.sections: dict[str, str] = {}
+        self.disk: Path | None = None
 
     def write(self, name: str, data: bytes) -> str:
         path = self.root / name
@@ -54,6 +58,9 @@ class Scene:
     def run(self, story: Callable[[Host], Coroutine[Any, Any, None]]) -> None:
         async def main() -> None:
             settings = settings_for(self.root, **self.sections)
+            if self.disk is not None:
+                disk = DiskSettings(path=self.disk, size_bytes=ByteSize(16 << 20))
+                settings = msgspec.structs.replace(settings, disks=(disk,))
             host = Host(settings, self.instance, await make_origins(settings.origins))
             try:
                 await asyncio.wait_for(story(host), 30)
@@ -230,6 +237,8 @@ def test_a_prefetched_object_is_warm_and_a_missing_one_is_only_counted(scene: Sc
         assert host.prefetch_names([name, f"file://{scene.root}/b/none"]) == 2
         while host.counters.totals().get("prefetches_failed", 0) < 1 or host.fills.levels["fills_under_way"]:
             await asyncio.sleep(0.01)
+        while host.counters.totals().get("blocks_from_origin", 0) < 3:
+            await asyncio.sleep(0.01)
         started = host.counters.totals()["fills_started"]
         answers, _ = await run_fetch(host, fetch(name, 0, 3))
         assert answers.content() == data
@@ -290,3 +299,43 @@ def test_a_block_whose_last_reader_leaves_at_its_last_byte_is_kept(
         await asyncio.gather(task, return_exceptions=True)
 
     scene.run(story)
+
+
+def test_files_wait_for_an_ssd_that_is_being_read_in(scene: Scene, tmp_path: Path) -> None:
+    data = os.urandom(BLOCK * 5 + 9)
+    name = scene.write("bucket/x", data)
+    scene.disk = tmp_path / "ssd"
+
+    async def story(host: Host) -> None:
+        assert host.disk is not None
+        asked = asyncio.create_task(run_fetch(host, fetch(name, 0, 6, mapped=True)))
+        while not host.counters.totals().get("blocks_filled"):  # the object is known then
+            await asyncio.sleep(0)
+        await asyncio.wait([asked], timeout=4 * OVERFULL_RETRY_S)
+        assert not asked.done()
+        await host.disk.start()
+        answers, job = await asked
+        assert b"".join(answers.files[block] for block in range(6)) == data
+        assert host.disk.block_count == 6
+        job.release()
+
+    scene.run(story)
+
+
+def test_files_are_refused_where_there_is_no_ssd_and_beyond_the_limit(scene: Scene, tmp_path: Path) -> None:
+    name = scene.write("bucket/x", b"x")
+
+    async def none(host: Host) -> None:
+        with pytest.raises(TooLarge, match="no SSD"):
+            await run_fetch(host, fetch(name, 0, 1, mapped=True))
+
+    async def too_many(host: Host) -> None:
+        assert host.disk is not None
+        await host.disk.start()
+        with pytest.raises(TooLarge, match="at most 64"):
+            await run_fetch(host, fetch(name, 0, MAPPED_BLOCKS_MAX + 1, mapped=True))
+        await run_fetch(host, fetch(name, 0, MAPPED_BLOCKS_MAX, mapped=True))
+
+    scene.run(none)
+    scene.disk = tmp_path / "ssd"
+    scene.run(too_many)

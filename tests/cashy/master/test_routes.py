@@ -55,6 +55,11 @@ class Source:
     cancelled: list[BlockRead] = field(default_factory=list)
     attached: set[int] = field(default_factory=set)
     hangs: bool = False
+    sends: bool = False
+    is_silent: bool = False
+
+    def is_sending(self) -> bool:
+        return self.sends
 
     def begin_read_block(self, read: BlockRead) -> None:
         self.reads.append(read)
@@ -331,8 +336,13 @@ def test_whatever_peers_do_the_outcome_is_the_origins_and_bytes_are_right(
 
 
 class User:
-    def __init__(self, started: list[User], *, is_demand: bool = True) -> None:
+    def __init__(
+        self, started: list[User], *, is_demand: bool = True, owner: str = "", size_bytes: int = 1, source: str = ""
+    ) -> None:  # fmt: skip
         self.is_demand = is_demand
+        self.owner = owner
+        self.size_bytes = size_bytes
+        self.source = source
         self._started = started
 
     def start(self) -> None:

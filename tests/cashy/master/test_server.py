@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.cashy.master.raw_client import Host, RawClient, host
@@ -198,6 +199,14 @@ def test_more_clients_than_allowed_are_refused_by_name(dev: Host) -> None:
         refused = [answer.failure for answer in answers if answer.HasField("failure")]
         assert refused
         assert all("clients_max" in failure.message for failure in refused)
+
+
+def test_one_user_leaves_room_for_the_others_clients(tmp_path: Path) -> None:
+    with host(tmp_path, "clients_per_user_max = 3\n") as made, contextlib.ExitStack() as stack:
+        answers = [stack.enter_context(RawClient(made.path)).hello(can_pin=False) for _ in range(4)]
+        assert [answer.HasField("failure") for answer in answers] == [False, False, False, True]
+        assert answers[3].failure.code == Failure.SLOW_DOWN
+        assert "clients_per_user_max" in answers[3].failure.message
 
 
 def test_a_change_whose_teller_is_gone_is_over(dev: Host) -> None:

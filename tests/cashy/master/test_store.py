@@ -225,6 +225,58 @@ def test_hits_that_only_readers_see_keep_a_block(instance: Instance, policy: str
     store.close()
 
 
+def test_blocks_read_again_while_there_was_room_stay_when_it_becomes_scarce(instance: Instance) -> None:
+    """However late the owner hears of it: all marks of a block at once, and none of them early."""
+    store = make_store(instance)
+    reader = Reader(store)
+    for number in range(8):
+        slot = store.lease_block(digest_of(number), BLOCK, False)
+        store.buffer(slot)[:] = content_of(number, BLOCK)
+        store.publish(slot, crc32c.crc32c(content_of(number, BLOCK)), is_guest=True)
+    for number in [*range(8)] * 3:
+        assert reader.pin(number) is not None
+        reader.drop()
+    for number in range(100, 140):
+        put(store, number)
+    assert all(store.find(digest_of(number)) >= 0 for number in range(8))
+    reader.close()
+    store.close()
+
+
+def test_a_block_that_is_being_read_when_its_turn_comes_costs_other_classes_nothing(
+    store: BlockStore,
+) -> None:
+    """Its class has others that can go, so the small objects in the one slab of theirs stay."""
+    reader = Reader(store)
+    for number in range(15):
+        put(store, number)
+    for number in range(1000, 1100):
+        put(store, number, 512)
+    assert reader.pin(0) is not None
+    put(store, 15)
+    kept = [number for number in (*range(16), *range(1000, 1100)) if store.find(digest_of(number)) >= 0]
+    # The second try asks for two.
+    assert kept == [0, *range(3, 16), *range(1000, 1100)]
+    reader.close()
+
+
+def test_a_class_without_memory_takes_a_slab_whose_blocks_were_not_used_again(instance: Instance) -> None:
+    store = make_store(instance)
+    reader = Reader(store)
+    for number in range(16):
+        put(store, number)
+    for number in [*range(12)] * 3:
+        assert reader.pin(number) is not None
+        reader.drop()
+    store.harvest()
+    put(store, 1000, 512)
+    kept = [number for number in range(16) if store.find(digest_of(number)) >= 0]
+    assert kept[:12] == list(range(12))
+    assert len(kept) == 15
+    reader.close()
+    store.close()
+
+
 def test_memory_moves_from_small_objects_that_cooled_down_to_large_ones(instance: Instance) -> None:
     store = make_store(instance, blocks=64)
     for number in range(9000):
@@ -249,4 +301,41 @@ def test_small_objects_in_use_keep_their_memory(instance: Instance) -> None:
         put(store, number)
     assert sum(store.find(digest_of(number)) >= 0 for number in range(1000)) > 900
     reader.close()
+    store.close()
+
+
+def test_what_is_being_written_to_an_ssd_holds_up_nobody_and_goes_when_it_is_written(
+    instance: Instance,
+) -> None:
+    store = make_store(instance, blocks=16)
+    pressed: list[int] = []
+    store.pressed = pressed.append
+    for number in range(16):
+        put(store, number)
+    class_index = pressed[-1]
+    written = store.next_to_write(class_index, 2)
+    assert len(written) == 2
+    assert store.next_to_write(class_index, 16) != written
+    for slot in written:
+        store.write_begins(slot)
+    kept = [store.arena.fields(slot).digest for slot in written]
+    for number in range(16, 80):
+        put(store, number)  # no ArenaFull, and nobody waits
+    assert all(store.find(digest) >= 0 for digest in kept)
+    store.touch(written[1])
+    for slot in written:
+        store.write_ended(slot)
+    assert store.find(kept[0]) < 0  # it should have gone long ago
+    assert store.find(kept[1]) >= 0  # used meanwhile
+    store.close()
+
+
+def test_guests_and_metadata_are_not_offered_to_an_ssd(instance: Instance) -> None:
+    store = make_store(instance, blocks=8)
+    pressed: list[int] = []
+    store.pressed = pressed.append
+    for number in range(8):
+        slot = store.lease_block(digest_of(number), BLOCK, True)
+        store.publish(slot, 0, is_guest=True)
+    assert store.next_to_write(pressed[-1], 8) == []
     store.close()

@@ -43,7 +43,7 @@ def test_what_never_counted_is_zero_and_not_absent() -> None:
     samples = samples_of(Exposition("master", dict).render())
     assert samples[("cashy_fills_failed_total", ())] == 0
     assert {labels for name, labels in samples if name == "cashy_bytes_total"} == {
-        (("tier", tier),) for tier in ("memory", "peer", "origin")
+        (("tier", tier),) for tier in ("memory", "ssd", "peer", "origin")
     }
 
 

@@ -24,6 +24,7 @@ PLACES: tuple[tuple[Daemon, str, str], ...] = (
     ("master", "peer/client.py", "peer.<peer>.{}"),
     ("master", "peer/server.py", "peer_server.{}"),
     ("master", "peer/serving.py", "peer_server.{}"),
+    ("master", "disk/disk.py", "disk.<disk>.{}"),
     ("s3", "s3", "{}"),
 )
 #: Functions whose result is a dictionary of figures by name.
@@ -74,7 +75,7 @@ def _names_in(node: ast.expr) -> Iterator[ast.expr]:
 
 def _is_of_parts(name: str) -> bool:
     """A name made of others' names (``origin.<name>.<key>``), which are found where they are counted."""
-    return name.startswith(("origin.<", "peer.<", "peer_server.<"))
+    return name.startswith(("disk.<", "origin.<", "peer.<", "peer_server.<"))
 
 
 def counters_in_source() -> list[tuple[Daemon, str]]:

@@ -224,8 +224,10 @@ class DeadMount:
     def __init__(self) -> None:
         self.is_back = threading.Event()
         self.is_entered = threading.Event()
+        self.entered: list[int] = []
 
     def __call__(self, fd: int, buffers: Sequence[memoryview], offset: int) -> int:
+        self.entered.append(fd)
         self.is_entered.set()
         self.is_back.wait(60)
         return os.preadv(fd, buffers, offset)
@@ -259,7 +261,7 @@ def test_stuck_reads_fail_in_time_and_are_detached_when_their_threads_return(
             # Replacements serve on: the file can be looked at, until they are stuck as well.
             assert (await origin.head("b", "file")).size_bytes == 10
             readings += [Reading(origin, "b", "file") for _ in range(2)]
-            await until(lambda: "begin" in readings[3].sink.calls)
+            await until(lambda: len(mount.entered) == 4)
             readings[3].cancel()  # cancelled or not, its thread is stuck
             was_cancelled = not readings[3].outcomes
             await until(lambda: origin.counters()["threads_stuck"] == 4)

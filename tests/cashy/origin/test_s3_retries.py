@@ -101,6 +101,21 @@ def test_what_may_pass_is_asked_again(kind: str, loop: str) -> None:
     RUNNERS[loop](main())
 
 
+def test_who_wants_to_know_is_told_of_each_retry() -> None:
+    told: list[tuple[CashyError, float]] = []
+
+    async def main() -> None:
+        answers = [PASSING["SlowDown"], PASSING["InternalError"], good_answer(DATA)]
+        async with raw_store(*answers) as store, origin_at(store.url) as origin:
+            reading = Reading(origin, "bucket", "key", 0, 4096)
+            reading.read.on_retry = lambda error, delay_s: told.append((error, delay_s))
+            assert await reading.data() == DATA[:4096]
+
+    RUNNERS["uvloop"](main())
+    assert [type(error) for error, _ in told] == [SlowDown, OriginUnavailable]
+    assert all(0 <= delay_s < 10 for _, delay_s in told)
+
+
 @pytest.mark.parametrize("loop", RUNNERS)
 @pytest.mark.parametrize("status", [503, 500, 429])
 def test_head_is_asked_again(status: int, loop: str) -> None:
@@ -123,7 +138,6 @@ def test_head_is_asked_again(status: int, loop: str) -> None:
         (refusal(404, "NoSuchKey"), NoSuchObject),
         (refusal(412, "PreconditionFailed"), VersionChanged),
         (say(b"no HTTP\r\n\r\n"), OriginInvalid),
-        (hang, OriginTimeout),
     ],
 )
 def test_what_will_not_pass_is_told_at_once(answer: Answer, kind: type[CashyError]) -> None:
@@ -133,6 +147,25 @@ def test_what_will_not_pass_is_told_at_once(answer: Answer, kind: type[CashyErro
             assert len(store.requests) == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("loop", RUNNERS)
+def test_silence_is_left_and_asked_again_on_another_connection(loop: str) -> None:
+    async def main() -> None:
+        async with (
+            raw_store(hang, good_answer(DATA)) as store,
+            origin_at(store.url, head_timeout_s=0.2) as origin,
+        ):
+            assert await Reading(origin, "bucket", "key", 0, 4096).data() == DATA[:4096]
+            assert len(store.requests) == 2
+        async with (
+            raw_store(hang) as store,
+            origin_at(store.url, head_timeout_s=0.1, retries_max=2) as origin,
+        ):
+            await fails_with(OriginTimeout, origin, "bucket", "key", 0, 4096)
+            assert len(store.requests) == 3
+
+    RUNNERS[loop](main())
 
 
 @pytest.mark.parametrize("loop", RUNNERS)
@@ -189,8 +222,9 @@ def test_deadline_of_a_block_ends_it_wherever_it_is(loop: str) -> None:
             await asyncio.sleep(0.01)
 
     async def main() -> None:
-        for answer in (drip, hang, refusal(503, "SlowDown")):
-            options: dict[str, Any] = {"block_timeout_s": 0.3, "fraction": lambda: 0.9, "retries_max": 16}
+        # Refused at 0, 0.09, 0.27 and 0.63 s, and then the next would be too late: far enough from the end for a slow machine.
+        for answer, limit_s in ((drip, 0.3), (hang, 0.3), (refusal(503, "SlowDown"), 1.3)):
+            options: dict[str, Any] = {"block_timeout_s": limit_s, "fraction": lambda: 0.9, "retries_max": 16}
             async with raw_store(answer) as store, origin_at(store.url, **options) as origin:
                 reading = Reading(origin, "bucket", "key", 0, 4096)
                 error = await reading.wait()

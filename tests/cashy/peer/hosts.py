@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from aviary.cashy.v1.operate_pb2 import HostAnswer, HostEvicted, HostRequest
 from cashy.core.coherence import Change, Grant
 from cashy.core.peer_frames import HEADER_BYTES, Kind, State, unpack_header
 from cashy.core.peer_greeting import NONCE_BYTES, AcceptingGreeting, ConnectingGreeting, PeerIdentity
@@ -113,6 +114,8 @@ class MemoryService:
     heads: list[HeadRequest] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     leases: list[tuple[str, int, int]] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    operations: list[HostRequest] = field(default_factory=list)
     heads_cancelled: int = 0
     known: bool = False
     on_read: Callable[[Served], None] | None = None
@@ -125,6 +128,9 @@ class MemoryService:
             self.on_read(served)
         elif request.key not in self.held:
             self.answer(served)
+
+    def leaving(self, peer: str) -> None:
+        self.left.append(peer)
 
     def meta(self, key: str) -> ObjectMeta:
         return ObjectMeta(
@@ -163,6 +169,14 @@ class MemoryService:
     def lease(self, peer: str, incarnation: int, number: int) -> Grant:
         self.leases.append((peer, incarnation, number))
         return Grant((1 << 63) + 5, 8, 3_000_000_000, incarnation == 7, tuple(self.changes))
+
+    async def operate(self, request: HostRequest) -> HostAnswer:
+        self.operations.append(request)
+        if "slow" in request.pin.names:
+            await asyncio.sleep(PATIENCE_S)
+        if "bad" in request.pin.names:
+            raise InvalidName("no name")
+        return HostAnswer(evicted=HostEvicted(blocks=7))
 
     def status(self) -> bytes:
         return b"all is well"

@@ -11,6 +11,7 @@ from cashy.core.peer_frames import (
     MAGIC,
     NEXT_STATE,
     PAYLOAD_BYTES_MAX,
+    PEER_PROTOCOL_OLDEST,
     PEER_PROTOCOL_VERSION,
     WITH_REQUEST_ID,
     Kind,
@@ -86,10 +87,11 @@ def test_reasons_are_all_explained() -> None:
 
 def test_numbers_in_the_text() -> None:
     for phrase in (
-        f"protocol version ({PEER_PROTOCOL_VERSION})",
+        f"newest protocol version ({PEER_PROTOCOL_VERSION}) and the oldest ({PEER_PROTOCOL_OLDEST})",
         f"PING after {limits.PING_S:g} s",
         f"after {limits.IDLE_PING_S:g} s otherwise",
-        f"for {limits.DEAD_AFTER_S:g} s after that",
+        f"for {limits.SILENT_AFTER_S:g} s after that",
+        f"Without any byte for {limits.DEAD_AFTER_S:g} s",
         f"must be complete within {limits.FRAME_S_MAX:g} s",
         f"longer than {limits.GREETING_S_MAX:g} s",
         f"sends nothing for {limits.CLIENT_SILENT_S_MAX:g} s",

@@ -66,6 +66,21 @@ async def test_a_read_that_waits_at_its_home_is_told_so_and_waits_on() -> None:
 
 
 @on_both_loops
+async def test_a_read_that_has_to_wait_for_the_origin_is_told_at_once_and_one_that_has_not_is_not() -> None:
+    """Whoever gives no sign in its usual time has the next host asked too, which would read the block at the origin once more."""
+    service = MemoryService({"o": DATA}, on_read=at_origin(True))
+    async with pair(service) as (peer, _):
+        ask = Ask(peer, "o", silence_s=1000.0)
+        await until(lambda: ask.read.waiting_since)
+        service.answer(service.reads[0])
+        assert await ask.data() == DATA
+        service.on_read = service.answer
+        at_hand = Ask(peer, "o", silence_s=1000.0)
+        assert await at_hand.data() == DATA
+        assert (at_hand.read.waiting_since, peer.counters()["waits_total"]) == (0.0, 1)
+
+
+@on_both_loops
 async def test_a_read_that_waits_for_nothing_is_left_after_a_silence() -> None:
     """As at a host that itself waits for a third one: the connection stays, other reads too."""
     service = MemoryService({"o": DATA, "p": DATA}, on_read=at_origin(False))
@@ -105,7 +120,7 @@ async def test_bytes_that_wait_behind_others_are_worth_waiting_for() -> None:
             payload = read_payload(length=4 * DATA_BYTES_MAX, silence_ms=1000)
             await raw.control(Kind.READ, request_id, payload)
         connection = next(one for one in server._connections() if one.host == "carl")
-        await until(lambda: connection.socket.blocked_since is not None)
+        await until(lambda: connection.socket.blocked_since is not None and len(connection._replies) == 8)
         replies = list(connection._replies.values())
         for reply in replies:
             reply.is_sign_due(time.monotonic())
@@ -144,6 +159,32 @@ def test_while_one_frame_takes_long_its_own_and_other_reads_count_as_heard_of() 
             for ask in asks:
                 assert await ask.data() == DATA
             assert peer.counters()["timeouts_total"] == 0
+
+    asyncio.run(run())
+
+
+def test_who_does_not_answer_ping_is_silent_and_is_asked_for_no_metadata_until_it_goes_on() -> None:
+    async def talk(raw: Raw) -> None:
+        await raw.greet_as_server()
+        read = await raw.frame()
+        while (frame := await raw.frame()).kind is not Kind.CANCEL:
+            assert frame.kind in (Kind.HEAD, Kind.PING)
+        await raw.control(Kind.PONG, 0, b"")
+        await head_of_answer(raw, read)
+        await raw.send(raw.writer.data_header(read.request_id, 0, len(DATA), checksum(DATA)) + DATA)
+        assert await raw.is_closed_by_the_other()
+
+    async def run() -> None:
+        async with raw_server(talk) as address, peer_at(address) as peer:
+            ask = Ask(peer, "o", 0, 8 << 20, silence_s=PATIENCE_S)
+            with pytest.raises(PeerTimeout, match="has not answered PING, nothing for"):
+                await peer.head("s3", "s3://b/o", "b", "o", revalidate=False, deadline_s=PATIENCE_S)
+            assert peer.is_silent
+            assert await ask.data() == DATA, (
+                "the connection lives, and so does what its reader has not given up"
+            )
+            assert not peer.is_silent
+            assert peer.counters()["silences_total"] == 1
 
     asyncio.run(run())
 

@@ -200,6 +200,7 @@ def start() -> Iterator[Start]:
         serving: ServerTls | None = None,
         **options: Any,
     ) -> Running:
+        options.setdefault("last_request_s", 0.0)  # a stop is nobody's subject here
         running = Running(
             session,
             WorkerOptions(**options),

@@ -151,6 +151,8 @@ class MemorySession:
     gates: dict[tuple[str, int], int] = field(default_factory=dict)
     fetch_error: CashyError | None = None
     calls: Counter[str] = field(default_factory=Counter)
+    callers: list[str] = field(default_factory=list)
+    deadlines_ms: list[int] = field(default_factory=list)
     fetched: list[tuple[str, int]] = field(default_factory=list)
     open_fetches: int = 0
     pinned: int = 0
@@ -219,7 +221,7 @@ class MemorySession:
         slot = self.slots.get((meta.content_id, index))
         return None if slot is None or slot.watermark < len(slot.memory) else MemoryPin(slot)
 
-    async def stat(self, name: str, *, revalidate: bool = False) -> Meta:
+    async def stat(self, name: str, *, revalidate: bool = False, may_be_stale: bool = False) -> Meta:
         self.calls["stat"] += 1
         await asyncio.sleep(0)
         if self.fetch_error is not None:
@@ -235,8 +237,12 @@ class MemorySession:
         content_id: bytes | None,
         streaming: bool,
         stream: int = 0,
+        caller: str = "",
+        deadline_ms: int = 0,
     ) -> MemoryFetch:
         assert streaming
+        self.callers.append(caller)
+        self.deadlines_ms.append(deadline_ms)
         return MemoryFetch(self, name, first_block, block_count, content_id)
 
     async def close(self) -> None:

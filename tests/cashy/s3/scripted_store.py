@@ -87,8 +87,9 @@ class ScriptedStore:
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
+        self.port: int = self._listener.getsockname()[1]
         self.settings = S3OriginSettings(
-            url=HttpUrl(f"{'http' if tls is None else 'https'}://127.0.0.1:{self._listener.getsockname()[1]}")
+            url=HttpUrl(f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}")
         )
 
     def _accept(self) -> None:

@@ -23,11 +23,11 @@ from cashy.errors import (
     OriginTimeout,
     OriginUnavailable,
 )
+from cashy.origin import directory_listing
 from cashy.origin.beneath import open_beneath
 from cashy.origin.directory import version_of
-from cashy.s3 import directory_listing
-from cashy.s3.directory_listing import folder_exists, list_folders, list_page
-from cashy.s3.directory_names import NameCache, read_window
+from cashy.origin.directory_listing import folder_exists, list_folders, list_page
+from cashy.origin.directory_names import NameCache, read_window
 
 NAMES = st.sampled_from(
     ["a", "b", "a.txt", "a0", "a-b", "-", "é", "\U0001f600", "\uffee", "A", "a b", "\x01", "~"]

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 import pytest
 
 from cashy.errors import InternalError, NoSuchBucket, OriginTimeout, OriginUnavailable, SlowDown
-from cashy.s3.directory_threads import DirectoryThreads, Question
+from cashy.origin.directory_threads import DirectoryThreads, Question
 
 P = ParamSpec("P")
 
@@ -67,7 +67,7 @@ async def test_too_many_are_refused_and_the_others_answered() -> None:
 
 @on_a_loop
 async def test_who_takes_too_long_is_given_up_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cashy.s3.directory_threads._STUCK_AFTER_S", 0.01)
+    monkeypatch.setattr("cashy.origin.directory_threads._STUCK_AFTER_S", 0.01)
     threads = DirectoryThreads("d", threads_max=1, queue_max=2)
     go, ended = threading.Event(), threading.Event()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cashy.errors import ConfigError, NotConnected
+from cashy.s3 import main
 from cashy.s3.main import format_address, open_listener, run
 from cashy.settings import load_settings
 
@@ -22,7 +23,8 @@ def settings_for(tmp_path: Path, **s3: object) -> object:
     return load_settings(None, overrides, {})
 
 
-def test_without_a_master_it_says_so(tmp_path: Path) -> None:
+def test_without_a_master_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "MASTER_START_S", 0.1)
     with pytest.raises(NotConnected, match=r"cashy\.sock"):
         run(settings_for(tmp_path, anonymous=True))  # type: ignore[arg-type]
 

@@ -16,11 +16,14 @@ from tests.cashy.s3.test_proxy import verified_signer
 from cashy.errors import (
     AccessDenied,
     CashyError,
+    DeadlineExceeded,
     NoSuchObject,
     OriginInvalid,
     OriginUnavailable,
     SlowDown,
 )
+from cashy.s3.answering import deadline_of
+from cashy.s3.limits import ANONYMOUS
 from cashy.settings import DirectoryOriginSettings
 
 BODY = b"0123456789"
@@ -269,6 +272,52 @@ def test_an_object_that_was_replaced_meanwhile_is_read_anew(
     stored.data, stored.version, stored.told_by_head = b"newer", '"v2"', CRC
     status, headers, body = get(running, "/b/warm", ENABLED)
     assert (status, headers["etag"], body, sums(headers)) == (200, '"v2"', b"newer", dict(CRC))
+
+
+# ---------------------------------------------------------------- on whose behalf, and for how long
+
+
+def test_the_daemon_is_told_whose_key_a_read_is_for_and_how_long_it_is_wanted(
+    start: Callable[..., Running], session: MemorySession
+) -> None:
+    session.put("s3://data-1/cold", b"x" * 3000)
+    running = start(session)
+    assert (
+        running.client(NARROW_WRITER_KEY).get_object(Bucket="data-1", Key="cold")["Body"].read()
+        == b"x" * 3000
+    )
+    assert set(session.callers) == {NARROW_WRITER_KEY.key_id}
+    assert set(session.deadlines_ms) == {0}
+    session.callers.clear()
+    session.deadlines_ms.clear()
+    session.put("s3://b/other", b"y" * 3000)
+    assert get(running, "/b/other", "x-cashy-timeout: 7.5")[::2] == (200, b"y" * 3000)
+    assert set(session.callers) == {ANONYMOUS}
+    assert all(0 < left_ms <= 7500 for left_ms in session.deadlines_ms)
+
+
+@pytest.mark.parametrize("field", ["", "0", "-1", "soon", "1e3", "1234567", "7.5555"])
+def test_a_deadline_that_is_none_is_none(field: str) -> None:
+    assert not deadline_of(field.encode()).is_set
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retry_after"),
+    [(SlowDown("busy"), "SlowDown", "1"), (DeadlineExceeded("late"), "ServiceUnavailable", None)],
+)
+def test_who_is_to_come_again_is_told_when(
+    start: Callable[..., Running],
+    session: MemorySession,
+    error: CashyError,
+    code: str,
+    retry_after: str | None,
+) -> None:
+    running = start(session)
+    session.put("s3://b/cold", BODY)
+    session.fetch_error = error
+    status, headers, body = get(running, "/b/cold")
+    assert (status, headers.get("retry-after")) == (503, retry_after)
+    assert f"<Code>{code}</Code>".encode() in body
 
 
 # ---------------------------------------------------------------- passed on

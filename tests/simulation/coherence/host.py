@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, cast
 
@@ -18,11 +19,14 @@ from cashy.client.connection import adopt_welcome
 from cashy.client.link import AnswerQueue, Link
 from cashy.client.session import AsyncSession
 from cashy.client.session_core import SessionCore
+from cashy.core.allowed_clients import EVERYBODY
 from cashy.core.peer_greeting import PeerIdentity
-from cashy.errors import CashyError, NotConnected
+from cashy.errors import CashyError, ConfigError, NotConnected
+from cashy.hosts_file import HostList
 from cashy.limits import HELLO_TIMEOUT_S
 from cashy.master.cluster import Cluster
 from cashy.master.host import Host
+from cashy.master.membership import HostMemory, Membership
 from cashy.master.server import ClientConnection, ClientServer
 from cashy.peer.client import Peer
 from cashy.peer.service import PeerService
@@ -44,14 +48,25 @@ from .network import Network, SimulatedPeer
 from .process import Clock, Process
 from .store import BLOCK_BYTES, ModelStore, SimulatedOrigin
 
-__all__ = ["Client", "SimulatedHost"]
+__all__ = ["Client", "SimulatedHost", "host_list"]
 
 _ARENA_BYTES = 24 * BLOCK_BYTES
 _ORIGIN = "store"
+#: How often a host looks at its file, and for how long it deals with those that have left.
+_LOOK_S, _HANDOVER_S, _DRAIN_S = 0.3, 4.0, 3.0
+
+
+def _address(name: str) -> Address:
+    return Address(f"127.0.0.1:{ord(name)}")
+
+
+def host_list(version: int, names: tuple[str, ...], gone: tuple[str, ...] = ()) -> HostList:
+    """A list as it would stand in a file."""
+    peers = tuple(PeerSettings(name=name, address=_address(name)) for name in names)
+    return HostList(version=version, host_count=len(peers), peers=peers, gone=gone)
 
 
 def _settings(name: str, instance: str, hosts: list[str], lease_s: float, fresh_s: float) -> Settings:
-    address = Address("127.0.0.1:1")
     return Settings(
         instance=InstanceSettings(name=instance),
         memory=MemorySettings(size_bytes=ByteSize(_ARENA_BYTES), block_bytes=BlockSize(BLOCK_BYTES)),
@@ -61,7 +76,9 @@ def _settings(name: str, instance: str, hosts: list[str], lease_s: float, fresh_
         cluster=ClusterSettings(
             host=name if len(hosts) > 1 else None, lease_s=lease_s, local_copies="always"
         ),
-        peers=tuple(PeerSettings(name=each, address=address) for each in hosts) if len(hosts) > 1 else (),
+        peers=tuple(PeerSettings(name=each, address=_address(each)) for each in hosts)
+        if len(hosts) > 1
+        else (),
     )
 
 
@@ -83,6 +100,8 @@ class SimulatedHost:
         self.service: PeerService | None = None
         self.server: Any = None
         self.clients: list[Client] = []
+        #: The file of hosts on its disk; None: the list stands in the settings.
+        self.file: HostList | None = None
         self.is_cut_off = False
         self._starts = 0
         self._instance: Instance | None = None
@@ -105,28 +124,44 @@ class SimulatedHost:
         instance.acquire()
         self._instance = instance
         origin = SimulatedOrigin(_ORIGIN, self.store, process)
-        self.host = host = Host(self.settings, instance, {_ORIGIN: origin}, self._make_cluster(process))
+        memory = HostMemory(instance.folder)
+        source = _File(self) if self.file is not None else None
+        cluster = self._make_cluster(process, memory.first_list(source))
+        self.host = host = Host(self.settings, instance, {_ORIGIN: origin}, cluster)
+        if source is not None:
+            assert host.coherence is not None
+            host.membership = Membership(source, host.coherence, memory, host.counters)
+        if cluster is not None:
+            cluster.when_changed.append(self._end_connections)
         self._owners.append(host)
         self.service = host.for_peers
         self.server = _Server(host)
         host.start()
 
-    def _make_cluster(self, process: Process) -> Cluster | None:
-        if len(self.settings.peers) < 2:
+    def _make_cluster(self, process: Process, listed: HostList | None) -> Cluster | None:
+        if len(self.settings.peers) < 2 and listed is None:
             return None
         identity = PeerIdentity(cluster="simulated", host=self.name, key=b"k" * 32, block_bytes=BLOCK_BYTES)
-        settings = self.settings.cluster
-        cluster = Cluster(
-            self.settings.peers,
-            identity,
-            peers_tried=settings.peers_tried,
-            read_timeout_s=settings.read_timeout_s,
-        )
-        simulated = {
-            name: SimulatedPeer(self.network, self.name, name, process, BLOCK_BYTES) for name in cluster.peers
-        }
-        cluster.peers = cast("dict[str, Peer]", simulated)
-        return cluster
+        return _SimulatedCluster(self, process, listed or self.settings.peers, identity)
+
+    def lets_in(self, name: str) -> bool:
+        """Whether another host may connect."""
+        return self.host is not None and self.host.cluster is not None and name in self.host.cluster.peers
+
+    def _end_connections(self) -> None:
+        for connection in list(self.network.connections):
+            if connection.server_process is self.master and not self.lets_in(connection.client.own_name):
+                connection.cut()
+
+    def reboot(self) -> None:
+        """Its processes end and its memory is lost; the file of hosts stays."""
+        self.kill_master()
+        for client in self.clients:
+            client.kill()
+        instance = Instance("cashysim", self.settings.instance.name)
+        instance.acquire()
+        instance.remove()
+        instance.close()
 
     def kill_master(self) -> None:
         """SIGKILL: its memory is lost, its locks and connections are let go of by the kernel; the arena stays as it is."""
@@ -159,11 +194,53 @@ class SimulatedHost:
         instance.close()
 
 
+class _SimulatedCluster(Cluster):
+    """The real one over simulated connections."""
+
+    def __init__(self, host: SimulatedHost, process: Process, hosts: Any, identity: PeerIdentity) -> None:
+        self._host = host
+        self._process = process
+        settings = host.settings.cluster
+        super().__init__(
+            hosts, identity, peers_tried=settings.peers_tried, read_timeout_s=settings.read_timeout_s, handover_s=_HANDOVER_S,
+            drain_s=_DRAIN_S,
+        )  # fmt: skip
+
+    def connect(self, settings: PeerSettings) -> Peer:
+        """A connection of the simulated network."""
+        peer = SimulatedPeer(self._host.network, self.own_name, settings.name, self._process, BLOCK_BYTES)
+        peer.address = (str(settings.address.host), settings.address.port)
+        return cast(Peer, peer)
+
+
+class _File:
+    """A host's file of hosts, as a :class:`~cashy.master.membership.MembershipSource`."""
+
+    def __init__(self, host: SimulatedHost) -> None:
+        self._host = host
+
+    def read(self) -> HostList:
+        assert self._host.file is not None
+        return self._host.file
+
+    async def lists(self) -> AsyncIterator[HostList | ConfigError]:
+        seen = None
+        while True:
+            if self._host.file is not seen:
+                seen = self._host.file
+                yield self.read()
+            await asyncio.sleep(_LOOK_S)
+
+    def look_again(self) -> None:
+        """It looks often enough."""
+
+
 class _Server:
     """Stands for :class:`cashy.master.server.ClientServer`: what connections need of it."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
+        self.allowed = EVERYBODY
         self.connections: set[SimulatedClientConnection] = set()
 
     def forget(self, connection: SimulatedClientConnection) -> None:
@@ -198,6 +275,7 @@ class SimulatedClientConnection(ClientConnection):
         self._tasks = set()
         self._readers = OrderedDict()
         self.credentials = PeerCredentials(os.getpid(), os.getuid(), os.getgid())
+        self._groups = ()
         self.program = ""
         self._wire = cast(Any, _Wire(link))
         self._hello_timer = self._loop.call_later(HELLO_TIMEOUT_S, self._on_no_hello)

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 from cashy.core.coherence import Grant, Leases, Promises, Round, Terms, quorums
+from cashy.core.membership import Counting, Listed
 from cashy.master.catalog import Catalog
 from cashy.master.coherence import Coherence
 from shmipc.arena import ArenaOwner
@@ -68,13 +69,9 @@ def _leases_tell_nothing() -> AbstractContextManager[object]:
 
 def _one_lease_is_enough() -> AbstractContextManager[object]:
     """A host believes what it knows with one lease less than it needs."""
-    real = Leases.__init__
-
-    def init(self: Leases, *args: Any, **kwargs: Any) -> None:
-        real(self, *args, **kwargs)
-        self._quorum = max(1, self._quorum - 1)
-
-    return mock.patch.object(Leases, "__init__", init)
+    return mock.patch.object(
+        Leases, "_needed", staticmethod(lambda names: max(1, quorums(len(names))[1] - 1))
+    )
 
 
 def _lease_from_the_answer() -> AbstractContextManager[object]:
@@ -117,6 +114,25 @@ def _master_believes_always() -> AbstractContextManager[object]:
     return mock.patch.object(Catalog, "_current_until", current_until)
 
 
+def _newest_list_only() -> AbstractContextManager[object]:
+    """A host counts by the list that it got last, whatever others go by."""
+    return mock.patch.object(Counting, "electorates", lambda self: [self.newest.names])
+
+
+def _nobody_is_waited_for() -> AbstractContextManager[object]:
+    """A host forgets the older lists without the others' word."""
+    return mock.patch.object(Counting, "unconfirmed", return_value=[])
+
+
+def _newcomers_act() -> AbstractContextManager[object]:
+    """A host without memory acts by the list that it finds."""
+
+    def begun_with(own: str, listed: Listed) -> Counting:
+        return Counting(own, [listed], forgot=False)
+
+    return mock.patch.object(Counting, "begun_with", begun_with)
+
+
 #: By name; each must be found.
 MUTATIONS: dict[str, _Mutation] = {
     "messages-only": _messages_only,
@@ -130,4 +146,7 @@ MUTATIONS: dict[str, _Mutation] = {
     "incarnations-are-alike": _incarnations_are_alike,
     "answered-early": _answered_early,
     "master-believes-always": _master_believes_always,
+    "newest-list-only": _newest_list_only,
+    "nobody-is-waited-for": _nobody_is_waited_for,
+    "newcomers-act": _newcomers_act,
 }

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import crc32c
 
 from cashy.core.coherence import Change, Grant
+from cashy.core.hot_blocks import NOT_HOT, Hot
 from cashy.core.peer_frames import Kind
 from cashy.errors import CashyError, InternalError, VersionChanged
 from cashy.origin.base import ObjectMeta
-from cashy.peer.errors import PeerTimeout, PeerUnavailable
+from cashy.peer.errors import PeerElsewhere, PeerTimeout, PeerUnavailable
 from cashy.peer.messages import (
     changed_payload,
     error_payload,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Network", "SimulatedPeer"]
 
+_SILENT_AFTER_S = 1.25
 _DEAD_AFTER_S = 2.5
 _SWEEP_S = 0.25
 _IDLE_SWEEP_S = 1.5
@@ -254,6 +256,7 @@ class _Reply:
         self._loop = connection.network.loop
         self.on_cancel: Callable[[], None] | None = None
         self.is_at_origin: Callable[[], bool] | None = None
+        self.hot = NOT_HOT
         self.is_gone = False
         self._buffer: memoryview | None = None
         self._available = self._sent = self._crc = 0
@@ -272,7 +275,7 @@ class _Reply:
         self._when_gone = when_gone
         milliseconds_s = max(0, int(fresh_for_s * 1000)) / 1000  # as the message has it
         self._connection.post(
-            False, self._connection.client.read_begun, self._number, meta, length, milliseconds_s
+            False, self._connection.client.read_begun, self._number, meta, length, milliseconds_s, self.hot
         )
         if not length:
             self._end()
@@ -311,7 +314,8 @@ class _Reply:
         if self.is_gone:
             return
         self._end()
-        payload = error_payload(error.code, error.message)
+        hot = error.hot if isinstance(error, PeerElsewhere) else NOT_HOT
+        payload = error_payload(error.code, error.message, hot)
         self._connection.post(False, self._connection.client.read_refused, self._number, payload)
         self._release_soon()
 
@@ -371,6 +375,7 @@ class SimulatedPeer:
         self.name = name
         self.process = process
         self.block_bytes = block_bytes
+        self.address = ("", 0)
         self.last_error = ""
         self.connection: Connection | None = None
         self._loop = network.loop
@@ -379,6 +384,7 @@ class SimulatedPeer:
         self._is_closed = False
         self._numbers = 0
         self._questions: dict[int, asyncio.Future[bytes]] = {}
+        self._heads: set[int] = set()
         self._reads: dict[int, _Reading] = {}
         self._waiting: list[Callable[[], None]] = []
         self._keeper: asyncio.Task[None] | None = None
@@ -393,10 +399,30 @@ class SimulatedPeer:
     def is_up(self) -> bool:
         return self.connection is not None
 
+    @property
+    def requests_under_way(self) -> int:
+        return len(self._questions) + len(self._reads) + len(self._waiting)
+
+    async def finish(self, within_s: float) -> None:
+        while self.requests_under_way and within_s > 0:
+            await asyncio.sleep(_SWEEP_S)
+            within_s -= _SWEEP_S
+        await self.close()
+
     def is_worth_trying(self) -> bool:
         return self.connection is not None or (
             self._failures == 0 and self._is_started and not self._is_closed
         )
+
+    def is_sending(self) -> bool:
+        return False
+
+    @property
+    def is_silent(self) -> bool:
+        connection = self.connection
+        if connection is None or not self.requests_under_way:
+            return False
+        return self._loop.true_ns - connection.heard_ns > _SILENT_AFTER_S * NS
 
     def counters(self) -> dict[str, int]:
         return {}
@@ -426,6 +452,8 @@ class SimulatedPeer:
         trip_ns = network.delay_ns(own, name) + network.delay_ns(name, own)
         await asyncio.sleep(trip_ns / NS)
         host = network.hosts[name]
+        if self._is_closed:
+            return
         if (
             network.is_blocked(own, name)
             or network.is_blocked(name, own)
@@ -433,7 +461,7 @@ class SimulatedPeer:
         ):
             await asyncio.sleep(_CONNECT_S_MAX)
             self._failed_to_connect("no connection in time")
-        elif host.master is None or host.service is None:
+        elif host.master is None or host.service is None or not host.lets_in(own):
             self._failed_to_connect("refused")
         else:
             self.connection = Connection(network, self, host, host.service)
@@ -457,6 +485,9 @@ class SimulatedPeer:
             if self._loop.true_ns - connection.heard_ns > _DEAD_AFTER_S * NS:
                 connection.cut()
                 self.lost(connection)
+            elif self.is_silent:
+                for number in [*self._heads]:
+                    self._too_late(self._questions[number])
         else:
             connection.heard_ns = self._loop.true_ns
 
@@ -530,6 +561,9 @@ class SimulatedPeer:
             self._loop.call_soon(_fail, answer, self._down())
             return
         self._questions[number] = answer
+        if kind is Kind.HEAD:
+            self._heads.add(number)
+            answer.add_done_callback(lambda _: self._heads.discard(number))
         connection.post(True, connection.requested, kind, number, payload)
         if (
             kind is not Kind.HEAD
@@ -582,12 +616,12 @@ class SimulatedPeer:
         if self._reads.pop(reading.number, None) is not None and self.connection is not None:
             self.connection.post(True, self.connection.cancelled, reading.number)
 
-    def read_begun(self, number: int, meta: ObjectMeta, length: int, fresh_for_s: float) -> None:
+    def read_begun(self, number: int, meta: ObjectMeta, length: int, fresh_for_s: float, hot: Hot) -> None:
         reading = self._reads.get(number)
         if reading is None:
             return
         read = reading.read
-        read.fresh_for_s = fresh_for_s
+        read.fresh_for_s, read.hot = fresh_for_s, hot
         try:
             if read.expected_version not in (None, meta.version):
                 raise VersionChanged(f"host {self.name!r} has version {meta.version}")

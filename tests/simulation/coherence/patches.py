@@ -12,7 +12,22 @@ from typing import Any
 from unittest import mock
 
 from cashy.client import reader
-from cashy.master import catalog, coherence, fetch, fills, host, routes
+from cashy.core import hot_blocks
+from cashy.master import (
+    catalog,
+    cluster,
+    coherence,
+    fetch,
+    fills,
+    holders,
+    host,
+    hot_spots,
+    lanes,
+    peer_service,
+    routes,
+    verifying,
+)
+from cashy.s3 import writing
 
 from .loop import SimulatedLoop
 from .process import current_process
@@ -20,7 +35,9 @@ from .process import current_process
 __all__ = ["installed"]
 
 #: Modules that ask the time by themselves.
-_ASK_THE_TIME: tuple[ModuleType, ...] = (catalog, coherence, fetch, fills, host, routes)
+_ASK_THE_TIME: tuple[ModuleType, ...] = (
+    catalog, cluster, coherence, fetch, fills, holders, host, hot_spots, lanes, peer_service, routes,
+)  # fmt: skip
 
 
 def _monotonic_ns() -> int:
@@ -44,8 +61,12 @@ class _Time:
 
 
 @contextmanager
-def installed(seed: int, remembered_max: int) -> Iterator[None]:
-    """Clocks and random numbers of the masters and clients are the simulation's, and masters remember only so many changes."""
+def installed(
+    seed: int, remembered_max: int, *, is_hot: bool = False, hosts_leave: bool = False
+) -> Iterator[None]:
+    """Clocks and random numbers of the masters and clients are the simulation's, and masters remember only so many changes. ``is_hot``: two asks of
+    one host make a block hot. ``hosts_leave``: workers give up sooner to tell of a change through a host that has left.
+    """
     draw = random.Random(f"incarnations {seed}")
     with ExitStack() as stack:
         for module in _ASK_THE_TIME:
@@ -53,6 +74,13 @@ def installed(seed: int, remembered_max: int) -> Iterator[None]:
                 stack.enter_context(mock.patch.object(module, "time", _Time))
         stack.enter_context(mock.patch.object(reader, "monotonic_ns", _monotonic_ns))
         stack.enter_context(mock.patch.object(host, "STALL_CHECK_S", 3600.0))  # nothing stalls here
+        # Memory does not rot here, and going through it takes no virtual time, so that it would be done all the time.
+        stack.enter_context(mock.patch.object(verifying.Verifier, "_go_slowly", return_value=600.0))
+        if hosts_leave:
+            stack.enter_context(mock.patch.object(writing, "CHANGE_TOLD_S", 12.0))
+        if is_hot:
+            stack.enter_context(mock.patch.object(hot_blocks, "HOT_COUNT", 1.5))
+            stack.enter_context(mock.patch.object(hot_blocks, "HOT_HOSTS", 1))
         for module in (catalog, coherence):
             stack.enter_context(mock.patch.object(module, "CHANGES_REMEMBERED_MAX", remembered_max))
         for made in (catalog.Catalog, coherence.Coherence):

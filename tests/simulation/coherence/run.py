@@ -15,13 +15,13 @@ from cashy.s3.session import Session
 from cashy.s3.writing import ToldToMaster
 
 from .actors import do
-from .host import Client, SimulatedHost
+from .host import Client, SimulatedHost, host_list
 from .loop import Deadlock, SimulatedLoop
 from .model import Violation
 from .network import Network
 from .patches import installed
 from .process import NS, Clock, Process
-from .scenario import DURATION_S, Event, Scenario, draw_scenario
+from .scenario import DURATION_S, SPARES, Event, ListDrawn, Scenario, draw_scenario
 from .store import ModelStore, StoreFaults
 
 __all__ = ["Outcome", "Run", "run_scenario", "run_seed", "shrink"]
@@ -80,9 +80,19 @@ class Run:
                 name, Clock(offset_ns, rate), list(scenario.hosts), self.network, self.store,
                 lease_s=scenario.lease_s, fresh_s=scenario.fresh_s,
             )
-            for name, offset_ns, rate in zip(scenario.hosts, scenario.offsets_ns, scenario.rates, strict=True)
+            for name, offset_ns, rate in zip(self._names, scenario.offsets_ns, scenario.rates, strict=True)
         }  # fmt: skip
+        #: Lists of hosts; the last of all, when the faults are over, says who is off.
+        self.lists: list[ListDrawn] = list(scenario.lists)
+        #: Hosts that have died for good.
+        self.dead: set[str] = set()
         self.clients: dict[str, Client] = {}
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """All hosts that there are, or may be."""
+        scenario = self.scenario
+        return (*scenario.hosts, *SPARES) if scenario.lists else scenario.hosts
 
     def _set_levels(self) -> None:
         scenario = self.scenario
@@ -118,10 +128,11 @@ class Run:
     async def play(self) -> None:
         """Everything, from the start of the masters to the last look."""
         scenario = self.scenario
-        for host in self.hosts.values():
-            host.start_master()
-            for kind in "jw":
-                self._start_client(host, kind)
+        for name in scenario.hosts:
+            if scenario.lists:
+                self.file(name, 0)
+            else:
+                self._start(self.hosts[name])
         for event in scenario.events:
             self.loop.call_in(self.loop.world, event.at_ns, self._happens, event)
         await self._wait(scenario.duration_s)
@@ -147,7 +158,60 @@ class Run:
         client = self.clients[name] = Client(host, name, timeout_s=20.0)
         self.loop.call_in(client.process, 0, lambda: asyncio.ensure_future(client.connect()))
 
+    def _start(self, host: SimulatedHost) -> None:
+        host.start_master()
+        for kind in "jw":
+            self._start_client(host, kind)
+
+    def file(self, name: str, number: int) -> None:
+        """A host gets a list, unless it has a later one; one that has not run yet starts when it is in one."""
+        host, drawn = self.hosts[name], self.lists[number]
+        listed = host_list(number + 1, drawn.names, drawn.gone)
+        if name in self.dead or (host.file is not None and host.file.version >= listed.version):
+            return
+        if host.file is None and name not in drawn.names:
+            return
+        is_first, host.file = host.file is None, listed
+        self.say(
+            "", f"{name} gets list {listed.version}: {' '.join(drawn.names)}, gone {' '.join(drawn.gone)}"
+        )
+        self.counts["lists"] += 1
+        if is_first:
+            self._start(host)
+
+    def die(self, name: str) -> None:
+        """For good: its file, too."""
+        self.say("", f"{name} dies for good")
+        self.dead.add(name)
+        if self.hosts[name].file is not None:
+            self.hosts[name].reboot()
+        for kind in "jw":
+            self._under_way.pop(f"{name}{kind}", None)
+
+    def reboot(self, host: SimulatedHost, other: SimulatedHost, lasts_ns: int) -> None:
+        if host.file is None or host.name in self.dead:
+            return
+        host.reboot()
+        for kind in "jw":
+            self._under_way.pop(f"{host.name}{kind}", None)
+        self.later(lasts_ns, self._is_up_again, host)
+
+    def _is_up_again(self, host: SimulatedHost) -> None:
+        if host.name in self.dead:
+            return
+        self.say("", f"{host.name} is up again")
+        host.start_master()
+        for kind in "jw":
+            if self.clients[f"{host.name}{kind}"].process.is_dead:
+                self._start_client(host, kind)
+
     def _happens(self, event: Event) -> None:
+        if event.kind == "file":
+            self.file(*cast("tuple[str, int]", event.args))
+            return
+        if event.kind == "die":
+            self.die(cast(str, event.args[0]))
+            return
         fault = _FAULTS.get(event.kind)
         if fault is not None:
             self.say("", f"{event.kind} {' '.join(map(str, event.args))}")
@@ -155,8 +219,8 @@ class Run:
             first, second, lasts_s = cast("tuple[str, str, float]", event.args)
             fault(self, self.hosts[first], self.hosts[second], int(lasts_s * NS))
             return
-        client = self.clients[cast(str, event.args[0])]
-        if not client.process.is_dead:
+        client = self.clients.get(cast(str, event.args[0]))
+        if client is not None and not client.process.is_dead:
             self.loop.call_in(client.process, 0, lambda: asyncio.ensure_future(self._operate(client, event)))
 
     async def _operate(self, client: Client, event: Event) -> None:
@@ -196,6 +260,8 @@ class Run:
         self.later(lasts_ns, self._start_master, host)
 
     def _start_master(self, host: SimulatedHost) -> None:
+        if host.name in self.dead or (self.scenario.lists and host.file is None):
+            return
         if host.master is None:
             self.say("", f"master of {host.name} starts")
         host.start_master()
@@ -212,12 +278,16 @@ class Run:
 
     def kill_worker(self, host: SimulatedHost, other: SimulatedHost, lasts_ns: int) -> None:
         name = f"{host.name}w"
+        if name not in self.clients or host.name in self.dead:
+            return
         self._told.pop(self.clients[name], None)
         self.clients[name].kill()
         self._under_way.pop(name, None)
         self.later(lasts_ns // 4, self._restart_worker, host)
 
     def _restart_worker(self, host: SimulatedHost) -> None:
+        if host.name in self.dead:
+            return
         if self.clients[f"{host.name}w"].process.is_dead:
             self._start_client(host, "w")
 
@@ -257,32 +327,53 @@ class Run:
         """No more faults. What is blocked or frozen ends by itself within seconds; lost answers end here."""
         self._is_healed = True
         self._set_levels()
+        if self.lists:
+            names = tuple(name for name in self.lists[-1].names if name not in self.dead)
+            absent = self.dead | {name for name, host in self.hosts.items() if host.file is None}
+            self.lists.append(ListDrawn(names, tuple(sorted(absent - set(names)))))
+        for name in self._names if self.lists else ():
+            self.file(name, len(self.lists) - 1)
 
     # --- the end ---
 
     async def _look_at_the_end(self) -> None:
-        """All is well again: every host must be coherent, every client can write, and all see it."""
+        """All is well again: every host must be coherent, every client can write, and all see it. Hosts that are in no list any more only read."""
         self.say("", "the last look")
+        members = set(self.lists[-1].names if self.lists else self.hosts)
         for host in self.hosts.values():
-            assert host.host is not None, f"host {host.name} has no master"
-            store = host.host.store
-            if store.arena.coherent_until <= host.clock.local_ns(self.loop.true_ns):
-                raise Violation("", f"host {host.name} is not coherent, though nothing is wrong any more")
+            if host.name in members:
+                self._must_be_coherent(host)
         acknowledged = self.counts["writes acknowledged"]
         failed = sum(value for name, value in self.counts.items() if "failed" in name)
-        for turn, name in enumerate(self.clients):
+        living = [name for name, client in self.clients.items() if not client.process.is_dead]
+        writers = [name for name in living if name[0] in members]
+        for turn, name in enumerate(writers):
             key = f"k{turn % 5}"
             await self._run_in(self.clients[name], Event(0, "put", (name, key, turn)))
-            for reader in self.clients:
+            for reader in living:
                 await self._run_in(
                     self.clients[reader], Event(0, ("read", "get", "head")[turn % 3], (reader, key, turn))
                 )
         if self.violation is not None:
             raise self.violation
-        if self.counts["writes acknowledged"] != acknowledged + len(self.clients):
+        if self.counts["writes acknowledged"] != acknowledged + len(writers):
             raise Violation("", "a write fails, though nothing is wrong any more")
         if sum(value for name, value in self.counts.items() if "failed" in name) != failed:
             raise Violation("", "a read fails, though nothing is wrong any more")
+
+    def _must_be_coherent(self, host: SimulatedHost) -> None:
+        assert host.host is not None, f"host {host.name} has no master"
+        cluster = host.host.cluster
+        if self.lists and cluster is not None:
+            self.counts["settled at the end"] += 1
+            if not cluster.counting.is_settled:
+                raise Violation(
+                    "",
+                    f"host {host.name} is not settled: it acts {cluster.counting.acts}, counts by "
+                    f"{[each.version for each in cluster.counting.lists]}, and waits for {cluster.counting.unconfirmed()}",
+                )
+        if host.host.store.arena.coherent_until <= host.clock.local_ns(self.loop.true_ns):
+            raise Violation("", f"host {host.name} is not coherent, though nothing is wrong any more")
 
     async def _run_in(self, client: Client, event: Event) -> None:
         done = self.loop.create_future()
@@ -312,6 +403,7 @@ _FAULTS: dict[str, _Fault] = {
     "freeze-master": lambda run, host, other, ns: run.freeze([host.master], ns),
     "freeze-machine": lambda run, host, other, ns: _freeze_machine(run, host, ns),
     "kill-worker": Run.kill_worker,
+    "reboot": Run.reboot,
     "partition": lambda run, host, other, ns: run.block(
         [(host.name, other.name), (other.name, host.name)], ns
     ),
@@ -337,7 +429,14 @@ def run_scenario(
     run: Run | None = None
     with ExitStack() as stack:
         stack.callback(gc.enable if gc_was_on else gc.disable)
-        stack.enter_context(installed(scenario.seed, scenario.remembered_max))
+        stack.enter_context(
+            installed(
+                scenario.seed,
+                scenario.remembered_max,
+                is_hot=scenario.is_hot,
+                hosts_leave=bool(scenario.lists),
+            )
+        )
         if mutation is not None:
             stack.enter_context(mutation())
         run = Run(scenario)

@@ -5,10 +5,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from .process import NS
 
-__all__ = ["DURATION_S", "FAULTS", "KEYS", "SHAPES", "Event", "Scenario", "draw_scenario"]
+__all__ = [
+    "DURATION_S",
+    "FAULTS",
+    "KEYS",
+    "SHAPES",
+    "SPARES",
+    "Event",
+    "ListDrawn",
+    "Scenario",
+    "draw_scenario",
+]
 
 KEYS = ("k0", "k1", "k2", "k3", "k4")
 
@@ -38,6 +49,13 @@ class Event:
         return f"{self.at_ns / NS:9.3f}  {self.kind} {' '.join(map(str, self.args))}"
 
 
+class ListDrawn(NamedTuple):
+    """A list of hosts, and those that are named as gone."""
+
+    names: tuple[str, ...]
+    gone: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Scenario:
     """One run. ``rates`` and ``offsets_ns`` are the machines' clocks'."""
@@ -60,6 +78,10 @@ class Scenario:
     #: Changes that each host remembers.
     remembered_max: int
     events: tuple[Event, ...] = field(repr=False)
+    #: The lists of hosts one after the other, by files; none: one list that stands in the settings. The first ones hosts start with number 1.
+    lists: tuple[ListDrawn, ...] = ()
+    #: Whether any two asks make a block hot.
+    is_hot: bool = False
 
     def without(self, dropped: set[int]) -> Scenario:
         """The same without some events, by index."""
@@ -77,6 +99,8 @@ def draw_scenario(seed: int, *, duration_s: float = DURATION_S, shape: str = "")
     )
     make = _SHAPES.get(name)
     count = draw.choice((1, 2, 3, 3, 3, 4, 5) if make is None else (2, 3, 3, 3, 4, 5))
+    if name == CHANGING_LISTS:
+        return _with_lists(_with_changing_lists(seed, command, duration_s))
     hosts = tuple("abcde"[:count])
     lease_s = draw.choice((1.0, 1.0, 2.0, 3.0))
     if make is None:
@@ -87,7 +111,7 @@ def draw_scenario(seed: int, *, duration_s: float = DURATION_S, shape: str = "")
             *_focused_operations(draw, writer, reader, duration_s),
             *make(draw, writer, reader, others or [writer], lease_s, duration_s),
         ]
-    return Scenario(
+    scenario = Scenario(
         seed=seed,
         shape=name,
         command=command,
@@ -103,8 +127,14 @@ def draw_scenario(seed: int, *, duration_s: float = DURATION_S, shape: str = "")
         slow_share=draw.choice((0.0, 0.02, 0.15)),
         lost_share=draw.choice((0.0, 0.02, 0.2)),
         remembered_max=draw.choice((65_536, 65_536, 2, 12)),
-        events=tuple(sorted(events, key=lambda event: event.at_ns)),
+        events=_in_order(events),
     )
+    # Half of the runs of all kinds go on while hosts come and leave; what else happens in them stays the same.
+    return _with_lists(scenario) if not shape and count > 1 and seed % 2 else scenario
+
+
+def _in_order(events: Sequence[Event]) -> tuple[Event, ...]:
+    return tuple(sorted(events, key=lambda event: event.at_ns))
 
 
 def _at(seconds: float, kind: str, *args: object) -> Event:
@@ -273,5 +303,122 @@ _SHAPES: dict[str, _Shape] = {
     "forgetful": _forgetful,
 }
 
+#: About the list of hosts and little else.
+CHANGING_LISTS = "changing lists"
+
 #: What a scenario can be about.
-SHAPES = ("anything", *_SHAPES)
+SHAPES = ("anything", *_SHAPES, CHANGING_LISTS)
+
+
+# --- hosts that come and leave ---
+
+
+def _with_changing_lists(seed: int, command: str, duration_s: float) -> Scenario:
+    """Few objects, one host that writes and others that look all the time, in a cluster without much else."""
+    draw = random.Random(f"changing {seed}")
+    hosts = tuple("abcde"[: draw.choice((2, 2, 3, 3, 3, 4))])
+    everybody = (*hosts, *SPARES)
+    events: list[Event] = []
+    stays = _who_stays(seed, hosts)
+    writer, other = draw.choice([name for name in hosts if name != stays]), draw.choice(everybody)
+    events += _focused_operations(draw, writer, stays, duration_s)
+    events += _focused_operations(draw, draw.choice((writer, stays)), other, duration_s)
+    if draw.random() < 0.7:  # these two do not hear of each other
+        events.append(
+            _at(
+                draw.uniform(1, 4),
+                "partition",
+                writer,
+                draw.choice((stays, stays, other)),
+                draw.uniform(3, 9),
+            )
+        )
+    lease_s = draw.choice((1.0, 2.0))
+    at_s = draw.uniform(1, 3)
+    while at_s < duration_s:
+        first, second = draw.sample(everybody, 2)
+        lasts_s = round(lease_s * draw.uniform(0.2, 3), 3)
+        kind = draw.choice(
+            ("partition", "partition", "kill-master", "cut", "one-way", "freeze-master", "cut-off")
+        )
+        events.append(_at(at_s, kind, first, second, lasts_s))
+        at_s += draw.expovariate(1 / draw.choice((0.7, 2.0, 20.0)))
+    return Scenario(
+        seed=seed, shape=CHANGING_LISTS, command=command, hosts=hosts,
+        rates=tuple(1 + draw.uniform(-0.01, 0.01) for _ in hosts),
+        offsets_ns=tuple(draw.randrange(1, 10**6) * NS for _ in hosts),
+        lease_s=lease_s, fresh_s=3600.0, duration_s=duration_s, latency_ms=draw.choice((0.1, 0.5, 5.0)), spike_share=draw.choice((0.0, 0.01)),
+        store_latency_ms=draw.choice((2.0, 20.0)), slow_share=0.0, lost_share=0.0, remembered_max=65_536, events=_in_order(events),
+    )  # fmt: skip
+
+
+#: Hosts that may join.
+SPARES = ("x", "y", "z")
+
+
+def _with_lists(scenario: Scenario) -> Scenario:
+    """The same with a list that changes: joined, left and replaced hosts, files that come late or never, hosts that die for good, reboots.
+
+    One host is in all lists, and is never rebooted: that much is asked of operators.
+    """
+    draw = random.Random(f"lists {scenario.seed}")
+    stays = _who_stays(scenario.seed, scenario.hosts)
+    lists = [ListDrawn(scenario.hosts)]
+    dead: set[str] = set()
+    events: list[Event] = []
+    at_s = draw.uniform(0.5, 4)
+    pace_s = draw.choice((0.3, 2.0, 5.0))
+    while at_s < scenario.duration_s and len(lists) < 9:
+        if draw.random() < 0.25 and (dying := sorted(set(lists[-1].names) - {stays} - dead)):
+            victim = draw.choice(dying)
+            dead.add(victim)
+            events.append(_at(at_s - draw.random(), "die", victim))
+        lists.append(_next_list(draw, lists[-1], stays, dead))
+        late_s = draw.choice((0.05, 0.5, 3.0))
+        for name in (*scenario.hosts, *SPARES):
+            if draw.random() < 0.9:
+                events.append(_at(at_s + draw.expovariate(1 / late_s), "file", name, len(lists) - 1))
+        at_s += draw.expovariate(1 / pace_s)
+    for name in sorted({*scenario.hosts, *SPARES} - {stays}):
+        if draw.random() < 0.2:
+            events.append(
+                _at(
+                    draw.uniform(1, scenario.duration_s),
+                    "reboot",
+                    name,
+                    name,
+                    round(draw.uniform(0.05, 3), 3),
+                )
+            )
+    for _ in range(draw.choice((0, 20, 60))):  # the new ones have clients, too
+        client, key = f"{draw.choice(SPARES)}{draw.choice('jw')}", draw.choice(KEYS)
+        kind = draw.choice(_READS[:6] if draw.random() < 0.7 else _WRITES)
+        events.append(
+            _at(draw.uniform(1, scenario.duration_s + 2), kind, client, key, draw.randrange(1 << 30))
+        )
+    return replace(
+        scenario,
+        events=_in_order([*scenario.events, *events]),
+        lists=tuple(lists),
+        is_hot=draw.random() < 0.5,
+        rates=(*scenario.rates, *(1 + draw.uniform(-0.01, 0.01) for _ in SPARES)),
+        offsets_ns=(*scenario.offsets_ns, *(draw.randrange(1, 10**6) * NS for _ in SPARES)),
+    )
+
+
+def _who_stays(seed: int, hosts: tuple[str, ...]) -> str:
+    return random.Random(f"stays {seed}").choice(hosts)
+
+
+def _next_list(draw: random.Random, last: ListDrawn, stays: str, dead: set[str]) -> ListDrawn:
+    names = [name for name in last.names if name not in dead or draw.random() < 0.3]
+    outside = sorted({*"abcde"[:2], *SPARES, *last.names} - set(names) - dead)
+    what = draw.choice(("join", "join", "leave", "replace", "replace all", "the same"))
+    if what in ("join", "replace") and outside:
+        names.append(draw.choice(outside))
+    if what in ("leave", "replace") and (leaving := [name for name in names if name != stays]):
+        names.remove(draw.choice(leaving))
+    if what == "replace all":
+        names = [stays, *draw.sample(outside, min(len(outside), draw.randrange(1, 4)))]
+    gone = tuple(sorted(name for name in dead if name not in names and draw.random() < 0.8))
+    return ListDrawn(tuple(names), gone)

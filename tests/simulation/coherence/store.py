@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-from cashy.errors import CashyError, NoSuchObject, OriginTimeout, OriginUnavailable, SlowDown, VersionChanged
-from cashy.origin.base import BlockRead, ObjectMeta, Origin
+from cashy.errors import (
+    AccessDenied,
+    CashyError,
+    NoSuchObject,
+    OriginTimeout,
+    OriginUnavailable,
+    SlowDown,
+    VersionChanged,
+)
+from cashy.origin.base import BlockRead, ListedPage, ObjectMeta, Origin
 
 from .loop import SimulatedLoop
 from .model import KeyHistory, Version
@@ -248,6 +256,11 @@ class SimulatedOrigin(Origin):
         if isinstance(get, _Get) and not get.is_over:
             get.is_over = True
             get.detach()
+
+    async def list_page(
+        self, bucket: str, prefix: str, *, folds: bool, token: str, entries_max: int
+    ) -> ListedPage:
+        raise AccessDenied("the model store has no listing: coherence says nothing of them")
 
     async def head(self, bucket: str, key: str) -> ObjectMeta:
         done = self._loop.create_future()

@@ -15,6 +15,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MiniServ
     monkeypatch.setenv("TOUCAN_SERVER", made.address)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("TOUCAN_TOKEN_FILE", raising=False)
+    monkeypatch.delenv("TOUCAN_TLS_CA", raising=False)
     monkeypatch.delenv("TOUCAN_ACCOUNT", raising=False)
     yield made
     made.close()

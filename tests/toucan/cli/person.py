@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import struct
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import time
 from collections.abc import Callable
 
 import pyte
+from tests.readable import readable
 
 COLUMNS, LINES = 150, 40
 #: A slow machine may take this long for what is instant on others.
@@ -28,6 +28,7 @@ class Person:
         self._screen = pyte.Screen(COLUMNS, LINES)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
+        self._answered = 0
         self._terminal, inside = os.openpty()
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self._process = subprocess.Popen(
@@ -38,8 +39,7 @@ class Person:
 
     def _look(self, wait_s: float) -> bool:
         """Takes what has been shown meanwhile; False: the program is over."""
-        ready, _, _ = select.select([self._terminal], [], [], wait_s)
-        if not ready:
+        if not readable(self._terminal, timeout_s=wait_s):
             return True
         try:
             data = os.read(self._terminal, 65536)
@@ -47,9 +47,11 @@ class Person:
             return False  # EIO: nobody has the other end open
         self.raw += data
         self._stream.feed(data)
-        # Questions that a terminal answers: where the cursor is.
-        for _ in range(data.count(b"\x1b[6n")):
+        # Questions that a terminal answers: where the cursor is. One may come in two pieces.
+        asked = self.raw.count(b"\x1b[6n")
+        for _ in range(asked - self._answered):
             self.type(f"\x1b[{self._screen.cursor.y + 1};{self._screen.cursor.x + 1}R")
+        self._answered = asked
         return bool(data)
 
     @property
@@ -63,11 +65,16 @@ class Person:
 
     def waits(self, is_true: Callable[[], bool], complaint: str) -> None:
         """Waits until something is so, looking at the screen meanwhile."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        if not self.shows(is_true, PATIENCE_S):
+            raise AssertionError(f"{complaint}; on the screen is:\n{self.screen}")
+
+    def shows(self, is_true: Callable[[], bool], within_s: float) -> bool:
+        """Whether something is so within a time, and before the program is over."""
+        deadline_s = time.monotonic() + within_s
         while not is_true():
-            is_running = self._look(0.01)
-            if not is_running or time.monotonic() > deadline_s:
-                raise AssertionError(f"{complaint}; on the screen is:\n{self.screen}")
+            if not self._look(0.01) or time.monotonic() > deadline_s:
+                return False
+        return True
 
     def style_at(self, text: str) -> tuple[str, str]:
         """Foreground and background of the first character of a text on the screen."""
@@ -84,23 +91,33 @@ class Person:
 
     def enter(self, line: str) -> None:
         """Types a line, when the prompt is there."""
-        self.waits(
-            lambda: self.screen_above().endswith("toucan>") or self.screen_above().endswith("]"), "no prompt"
-        )
+        self.waits(lambda: self.is_asked, "no prompt")
         self.type(line + "\r")
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a prompt or a question is there; a terminal that can only do lines has no bottom line."""
+        return any(part.endswith(("toucan>", "]")) for part in (self.screen_above(), self.screen))
+
     def screen_above(self) -> str:
-        """The screen without the bottom line."""
-        return "\n".join(line.rstrip() for line in self._screen.display[:-1]).rstrip()
+        """The screen without the bottom line, which stands right below the prompt until the terminal has said how much room there is."""
+        return self.screen.rpartition("\n")[0].rstrip()
 
     def ends(self) -> int:
         """Waits until the program is over; its exit code."""
+        deadline_s = time.monotonic() + PATIENCE_S
         while self._look(0.05) and self._process.poll() is None:
-            pass
+            if time.monotonic() > deadline_s:
+                raise AssertionError(f"the program did not end; on the screen is:\n{self.screen}")
         code = self._process.wait(PATIENCE_S)
-        while self._look(0.0) and select.select([self._terminal], [], [], 0)[0]:
+        while self._look(0.0) and readable(self._terminal, timeout_s=0):
             pass
         return code
+
+    @property
+    def end_of_input(self) -> str:
+        """The key that ends the input of whoever reads whole lines from this terminal."""
+        return str(termios.tcgetattr(self._terminal)[6][termios.VEOF], "latin-1")
 
     def close(self) -> None:
         """Leaves."""

@@ -326,8 +326,9 @@ _BY_COMMAND: list[tuple[list[str], Any]] = [
     (["adjust", "1", "AAPL", "1", "--reason", "r"], {"account": "ACC1", "symbol": "AAPL", "seq": int}),
     (["cancel", "1"], {"order_ids": [1], "skipped": 0, "errors": []}),
     (["cancel", "--all"], {"order_ids": [], "skipped": 0, "errors": []}),
-    (["kill", "firm", "--level", "block-new", "--reason", "r", "--yes"], {"node": "firm", "level": "block-new", "order_ids": [], "seq": int}),
-    (["enable", "firm", "--reason", "r"], {"node": "firm", "level": "normal", "order_ids": [], "seq": int}),
+    (["kill", "firm", "--level", "block-new", "--reason", "r", "--yes"],
+     {"node": "firm", "level": "block-new", "order_ids": [], "staged_ids": [], "seq": int}),
+    (["enable", "firm", "--reason", "r"], {"node": "firm", "level": "normal", "order_ids": [], "staged_ids": [], "seq": int}),
 ]  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def words(text: str) -> list[str]:
         ("kill firm --level ", ["block-new", "cancel-all", "freeze"]),
         ("limits ", ["remove", "set", "show", "firm", "firm/desk"]),
         ("limits set f", ["firm", "firm/desk"]),
-        ("watch ", ["orders", "positions", "market", "events"]),
+        ("watch ", ["orders", "positions", "market", "events", "staged"]),
         ("watch market ", ["AAPL", "AMD", "BTC-USD"]),
         ("watch market AAPL a", ["AMD"]),
         ("watch orders ", []),

@@ -419,7 +419,7 @@ class MiniServer:
             with engine.changed:
                 events = [event for event in engine.events if event.seq > told]
                 told = engine.seq
-            yield pb.DropCopyResponse(events=events, seq=told, gap_until_seq=gap)
+            yield pb.DropCopyResponse(events=events, seq=told, gap_until_seq=gap, is_stale=self.is_stale)
             gap = None
             if not wait():
                 return

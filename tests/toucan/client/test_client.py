@@ -256,7 +256,7 @@ def test_no_answer_in_time_is_unknown_and_can_be_asked_again(client: Toucan, ser
     with pytest.raises(
         OutcomeUnknown, match="the engine is away; asking again under the same key is safe"
     ) as error:
-        client.buy("AAPL", 1, price="1", timeout_s=0.2)
+        client.buy("AAPL", 1, price="1", timeout_s=1)
     assert error.value.key == RequestKey(client.request_session, 1)
     server.engine.faults_after.clear()
     assert client.ask_again(error.value).order_id == 1

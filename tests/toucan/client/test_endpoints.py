@@ -15,6 +15,7 @@ from toucan.client.limits import ADDRESSES_MAX, TOKEN_BYTES_MAX
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOUCAN_SERVER", raising=False)
     monkeypatch.delenv("TOUCAN_TOKEN_FILE", raising=False)
+    monkeypatch.delenv("TOUCAN_TLS_CA", raising=False)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,17 @@ def test_environment_says_what_is_not_given(monkeypatch: pytest.MonkeyPatch, tmp
         (("authorization", "Bearer secret"),),
     )
     assert "secret" not in repr(access)
+
+
+def test_an_authority_in_the_environment_means_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    authority.write_text("PEM")
+    monkeypatch.setenv("TOUCAN_TLS_CA", str(authority))
+    assert access_from("example.net:1", token="x").credentials is not None
+    assert access_from("127.0.0.1:1", token="x", tls=False).credentials is None
+    authority.unlink()
+    with pytest.raises(InvalidRequest, match="cannot read the CA file"):
+        access_from("example.net:1", token="x")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "localhost:1", "[::1]:1", "unix:/x"])

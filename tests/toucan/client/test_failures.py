@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grpc
+import grpc.aio
 import pytest
 from google.rpc import code_pb2  # type: ignore[import-untyped]
 
@@ -15,7 +17,7 @@ from toucan.client.errors import (
     ToucanError,
     Unauthenticated,
 )
-from toucan.client.failures import Failure, failure_of_session_error
+from toucan.client.failures import Failure, failure_of_error, failure_of_session_error
 
 
 @pytest.mark.parametrize(
@@ -58,3 +60,25 @@ def test_session_error_carries_the_same_details() -> None:
     refused = failure_of_session_error(message).error()
     assert isinstance(refused, Refused)
     assert (refused.code, refused.message) == ("UNKNOWN_ORDER", "no such order")
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "status", "is_unsent"),
+    [
+        (grpc.StatusCode.UNKNOWN, "Stream removed (Deadline Exceeded)", "DEADLINE_EXCEEDED", False),
+        (grpc.StatusCode.UNKNOWN, "Stream removed", "UNAVAILABLE", False),
+        (grpc.StatusCode.UNKNOWN, "Exception calling application: no", "UNKNOWN", False),
+        (grpc.StatusCode.UNAVAILABLE, "Socket closed", "UNAVAILABLE", False),
+        (
+            grpc.StatusCode.UNAVAILABLE,
+            "failed to connect to all addresses; last error: no",
+            "UNAVAILABLE",
+            True,
+        ),
+    ],
+)
+def test_status_of_a_stream_that_was_lost_is_not_a_fault_of_the_server(
+    code: grpc.StatusCode, text: str, status: str, is_unsent: bool
+) -> None:
+    error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details=text)
+    assert failure_of_error(error) == Failure(status, text, is_unsent=is_unsent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,26 @@ def test_executed_and_lost_is_unknown_only_when_the_time_is_over() -> None:
     lost = Failure("UNAVAILABLE", "socket closed")
     assert isinstance(resending.after(lost, 0.5, 0.0), Again)
     assert resending.after(lost, 1.0, 0.0) == Unknown("socket closed")
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        ((), "not in time"),
+        ((Failure("UNAVAILABLE", "the engine is away", refusal_code="ENGINE_AWAY"),), "the engine is away"),
+        (
+            (Failure("DEADLINE_EXCEEDED", "not in time"), Failure("UNAVAILABLE", "socket closed")),
+            "socket closed",
+        ),
+    ],
+)
+def test_a_deadline_that_cuts_off_the_last_attempt_does_not_hide_what_was_said_before(
+    before: tuple[Failure, ...], said: str
+) -> None:
+    resending = Resending(is_mutating=True, deadline_s=1.0)
+    for failure in before:
+        assert isinstance(resending.after(failure, 0.5, 0.0), Again)
+    assert resending.after(Failure("DEADLINE_EXCEEDED", "not in time"), 1.0, 0.0) == Unknown(said)
 
 
 def test_never_sent_is_unavailable_and_ends_with_the_connecting() -> None:

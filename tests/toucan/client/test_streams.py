@@ -225,7 +225,9 @@ def test_drop_copy_tells_a_gap_and_resumes_after_it() -> None:
     assert gap == DropCopyGap(until_seq=8)
     assert isinstance(event, DropCopyEvent)
     assert event.seq == 9
+    assert not batch.is_stale
     assert stream.request().after_seq == 9
+    assert stream.take(pb.DropCopyResponse(seq=9, is_stale=True), find).is_stale
 
 
 def test_market_data_has_absent_sides() -> None:

@@ -249,14 +249,21 @@ def test_market_data_has_depth_if_asked(client: Toucan, server: MiniServer) -> N
 
 
 def test_a_quiet_market_is_no_reason_to_begin_anew(server: MiniServer) -> None:
-    with connect(server.address, stream_silence_s=0.1) as client, client.watch_market_data(["AAPL"]) as watch:
+    with connect(server.address, stream_silence_s=1.0) as client, client.watch_market_data(["AAPL"]) as watch:
         next(watch)
-        server.is_mute = True
-        # After several times the silence that other streams are allowed.
-        threading.Timer(0.8, lambda: setattr(server, "is_mute", False)).start()
-        server.engine.quote("AAPL", "190.00", "190.10", "190.05")
+        # After longer than a silence may last: heartbeats come meanwhile, every tenth of a second.
+        threading.Timer(1.5, lambda: server.engine.quote("AAPL", "190.00", "190.10", "190.05")).start()
         assert str(getattr(next(watch).bid, "price", "")) == "190.00"
     assert server.requests.count("WatchMarketDataRequest") == 1
+
+
+def test_a_market_of_which_not_even_a_heartbeat_comes_is_begun_anew(server: MiniServer) -> None:
+    with connect(server.address, stream_silence_s=0.3) as client, client.watch_market_data(["AAPL"]) as watch:
+        next(watch)
+        server.is_mute = True
+        threading.Timer(1.0, lambda: setattr(server, "is_mute", False)).start()
+        next(watch)
+    assert server.requests.count("WatchMarketDataRequest") > 1
 
 
 def test_two_front_ends_take_turns() -> None:

@@ -15,7 +15,14 @@ from toucan.core import decide
 from toucan.core import events as ev
 from toucan.core import requests as rq
 from toucan.core.instruments import Instrument
-from toucan.core.limits import ANSWERS_KEPT_MAX, REQUESTS_IN_FLIGHT_MAX, SESSION_NAME_MAX
+from toucan.core.limits import (
+    ANSWERS_KEPT_MAX,
+    REQUESTS_IN_FLIGHT_MAX,
+    SESSION_NAME_MAX,
+    STAGED_TTL_NS_MAX,
+    STAGED_TTL_NS_MIN,
+    STAGED_WHY_CHARACTERS_MAX,
+)
 from toucan.core.order import Client
 from toucan.core.outcomes import (
     Accepted,
@@ -100,6 +107,29 @@ def _reused(desk: Desk) -> Outcome:
     return desk.ask(rq.Cancel(8), number=3)
 
 
+def _staged(desk: Desk) -> int:
+    desk.ask(rq.Stage(terms(), "why not"))
+    return desk.state.staged.next_id - 1
+
+
+def _decided_before(desk: Desk) -> Outcome:
+    staged_id = _staged(desk)
+    desk.ask(rq.RejectStaged(staged_id, "no"), BOB)
+    return desk.ask(rq.ReleaseStaged(staged_id, 1), BOB)
+
+
+def _changed_before(desk: Desk) -> Outcome:
+    staged_id = _staged(desk)
+    desk.ask(rq.AmendStaged(staged_id, 1, quantity=5, why="less"))
+    return desk.ask(rq.ReleaseStaged(staged_id, 1), BOB)
+
+
+def _released_while_away(desk: Desk) -> Outcome:
+    staged_id = _staged(desk)
+    desk.disconnect()
+    return desk.ask(rq.ReleaseStaged(staged_id, 1), BOB)
+
+
 def _late(desk: Desk) -> Outcome:
     return desk.ask(rq.Submit(terms()), deadline_ns=desk.now_ns - 1)
 
@@ -151,6 +181,27 @@ REFUSALS: list[tuple[Refusal, _AsksWrong]] = [
     (Refusal.REQUEST_SUPERSEDED, _superseded),
     (Refusal.REQUEST_FORGOTTEN, _forgotten),
     (Refusal.DEADLINE_PASSED, _late),
+    (Refusal.UNKNOWN_STAGED_ORDER, lambda desk: desk.ask(rq.ReleaseStaged(7, 1))),
+    (Refusal.UNKNOWN_STAGED_ORDER, lambda desk: desk.ask(rq.AmendStaged(7, 1, quantity=5, why="less"))),
+    (Refusal.UNKNOWN_STAGED_ORDER, lambda desk: desk.ask(rq.RejectStaged(7, "no"))),
+    (Refusal.STAGED_ORDER_DECIDED, _decided_before),
+    (Refusal.STAGED_ORDER_CHANGED, _changed_before),
+    (Refusal.FOUR_EYES, lambda desk: desk.ask(rq.ReleaseStaged(_staged(desk), 1))),
+    (Refusal.INVALID_ORDER, lambda desk: desk.ask(rq.Stage(terms(0), "why"))),
+    (Refusal.INVALID_ORDER, lambda desk: desk.ask(rq.Stage(terms(), "w" * (STAGED_WHY_CHARACTERS_MAX + 1)))),
+    (Refusal.INVALID_ORDER, lambda desk: desk.ask(rq.Stage(terms(), "two\nlines"))),
+    (Refusal.INVALID_ORDER, lambda desk: desk.ask(rq.Stage(terms(), "why", STAGED_TTL_NS_MIN - 1))),
+    (Refusal.INVALID_ORDER, lambda desk: desk.ask(rq.Stage(terms(), "why", STAGED_TTL_NS_MAX + 1))),
+    (Refusal.INVALID_ORDER, lambda desk: desk.ask(rq.ReleaseStaged(_staged(desk), 2), BOB)),
+    (Refusal.INVALID_ORDER, lambda desk: desk.ask(rq.ReleaseStaged(_staged(desk), 1, quantity=-5), BOB)),
+    (Refusal.INVALID_ORDER, lambda desk: desk.ask(rq.AmendStaged(_staged(desk), 1, price=-5, why="less"), BOB)),
+    (Refusal.UNKNOWN_INSTRUMENT, lambda desk: desk.ask(rq.Stage(terms(symbol="NONE"), "why"))),
+    (Refusal.UNKNOWN_ACCOUNT, lambda desk: desk.ask(rq.Stage(terms(account="ACC9"), "why"))),
+    (Refusal.REASON_MISSING, lambda desk: desk.ask(rq.Stage(terms(), " "))),
+    (Refusal.REASON_MISSING, lambda desk: desk.ask(rq.AmendStaged(_staged(desk), 1, quantity=5), BOB)),
+    (Refusal.REASON_MISSING, lambda desk: desk.ask(rq.RejectStaged(_staged(desk), ""), BOB)),
+    (Refusal.NOTHING_CHANGES, lambda desk: desk.ask(rq.AmendStaged(_staged(desk), 1, quantity=100, why="as it is"))),
+    (Refusal.VENUE_NOT_READY, _released_while_away),
 ]  # fmt: skip
 
 #: Those that are not the decider's, and those below, whose limits are too large for a table.
@@ -159,6 +210,7 @@ ELSEWHERE = {
     Refusal.ENGINE_OVERLOADED: "the front end's (toucan.engine.link)",
     Refusal.TOO_MANY_SESSIONS: "test_sessions_up_to_the_limit",
     Refusal.TOO_MANY_ORDERS: "test_open_orders_up_to_the_limit",
+    Refusal.TOO_MANY_STAGED_ORDERS: "test_staged.py",
 }
 
 
@@ -204,6 +256,29 @@ def test_sessions_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         assert isinstance(refused, Refused)
         assert refused.code is Refusal.TOO_MANY_SESSIONS
     desk.submit(terms(), ALICE)
+
+
+def test_beyond_the_limit_of_sessions_cancels_pass_and_are_not_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decide, "CLIENTS_MAX", 2)
+    desk, carol = Desk(), Client("carol", "desk")
+    first, second = desk.working(terms(), ALICE), desk.working(terms(), BOB)
+    assert desk.ask(rq.Cancel(first.order_id), carol, number=1) == Accepted(first.order_id)
+    again = desk.ask(rq.Cancel(first.order_id), carol, number=1)
+    assert isinstance(again, Refused)
+    assert again.code is Refusal.CANCEL_IN_FLIGHT
+    assert desk.ask(rq.MassCancel(), carol, number=2) == MassCanceled((second.order_id,), 1)
+    assert desk.ask(rq.SetLevel("firm", TradingLevel.BLOCK_NEW, "why"), carol) == MassCanceled(())
+    for body in (rq.SetLevel("firm", TradingLevel.NORMAL, "why"), rq.Replace(second.order_id, quantity=5)):
+        refused = desk.ask(body, carol)
+        assert isinstance(refused, Refused)
+        assert refused.code is Refusal.TOO_MANY_SESSIONS
+    nameless = desk.ask(rq.MassCancel(), Client("carol", ""))
+    assert isinstance(nameless, Refused)
+    assert nameless.code is Refusal.INVALID_ORDER
+    assert carol not in desk.state.clients
+    assert desk.state.digest() == desk.replayed().digest()
 
 
 # ---------------------------------------------------------------- new orders

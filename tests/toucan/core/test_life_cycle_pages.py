@@ -8,28 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from hostkit.generated_pages import stale_pages
 from toucan.core.life_cycle import TRANSITIONS, diagram
 from toucan.core.order import PRECEDENCE, OrderState
 from toucan.core.outcomes import Anomaly, Refusal
 from toucan.core.risk_checks import DenialCode
 from toucan.core.values import ExecType, OrdStatus
-from toucan.reference import meanings, order_states_page, pages, stale_pages
+from toucan.reference import meanings, order_states_page, pages
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
 def test_pages_are_fresh() -> None:
-    assert stale_pages(DOCS) == [], "run `python -m toucan.reference docs`"
-
-
-def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
-    for name, text in pages().items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    assert stale_pages(tmp_path) == []
-    (tmp_path / "toucan-codes.md").write_text("old", encoding="utf-8")
-    assert stale_pages(tmp_path) == ["toucan-codes.md"]
-    (tmp_path / "toucan-order-states.md").unlink()
-    assert stale_pages(tmp_path) == ["toucan-order-states.md", "toucan-codes.md"]
+    assert stale_pages(pages(), DOCS) == [], "run `python -m toucan.reference docs`"
 
 
 @pytest.mark.parametrize("codes", [Refusal, Anomaly, DenialCode])

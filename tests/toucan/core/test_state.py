@@ -34,6 +34,19 @@ accounts = ["ACC3"]
 """
 
 
+def propose_and_decide(desk: Desk) -> None:
+    """One staged order of each fate, and one that waits; one of ACC3 is left for the kill switch."""
+    bot = Client("bot", "model")
+    for number in range(1, 6):
+        ttl_ns = 2_000_000_000 if number == 5 else None
+        desk.ask(rq.Stage(terms(10 + number, account="ACC2"), f"idea {number}", ttl_ns), bot)
+    desk.ask(rq.Stage(terms(5, account="ACC3"), "idea 6"), bot)
+    desk.ask(rq.ReleaseStaged(1, 1, price=9_995, why="good"), BOB)
+    desk.ask(rq.AmendStaged(2, 1, quantity=7, why="less"), BOB)
+    desk.ask(rq.RejectStaged(3, "no"), BOB)
+    desk.ask(rq.RejectStaged(4, "changed my mind"), bot)
+
+
 def busy() -> Desk:
     """A desk on which one of everything has happened."""
     desk = Desk(LIMITS)
@@ -64,6 +77,7 @@ def busy() -> Desk:
     desk.ask(rq.Cancel(two.order_id), BOB)
     for _ in range(2):
         desk.ask(rq.Submit(terms(1001)))
+    propose_and_decide(desk)
     desk.ask(rq.SetLimit("firm", "max_open_orders", "30", "more"))
     desk.ask(rq.SetLevel("firm/beta", TradingLevel.CANCEL_ALL, "enough"), BOB)
     desk.ask(rq.AdjustPosition("ACC2", "carol", "MSFT", -7, 123, "transfer"))

@@ -12,11 +12,11 @@ from toucan.core import requests as rq
 from toucan.core import timers as timers_module
 from toucan.core.decide import Decider
 from toucan.core.limits import CLIENT_IDLE_NS
-from toucan.core.order import Client
+from toucan.core.order import Client, Order
 from toucan.core.outcomes import Accepted, Done
 from toucan.core.state import EngineState
-from toucan.core.timers import OVERDUE_NS, Timers
-from toucan.core.values import ExecType, OrderType, TimeInForce
+from toucan.core.timers import CANCEL_AGAIN_NS, OVERDUE_NS, Timers
+from toucan.core.values import ExecType, OrderType, Side, TimeInForce, TradingLevel
 from toucan.core.venue_messages import CancelOrder
 
 S = 1_000_000_000
@@ -36,6 +36,100 @@ def broken(desk: Desk, opened_seq: int = 0, client: Client = ALICE) -> None:
 
 def cancelled(events: list[ev.Event]) -> list[int]:
     return [event.order_id for event in events if isinstance(event, ev.CancelRequested)]
+
+
+# ---------------------------------------------------------------- cancels that a venue has refused
+
+AGAIN_S = CANCEL_AGAIN_NS / S
+
+
+def refuse_cancel(desk: Desk, order: Order) -> None:
+    """The venue does not carry out the cancel that is under way."""
+    (request,) = order.requests
+    desk.report(
+        kind=ExecType.CANCEL_REJECT,
+        cl_ord_id=request.cl_ord_id,
+        reason="halted",
+        text="not while it is halted",
+    )
+
+
+def disconnected(desk: Desk) -> Order:
+    """An order that is being cancelled, since nobody is there any more."""
+    number = opened(desk, 0)
+    order = desk.working(terms())
+    broken(desk, number)
+    assert cancelled(desk.pass_time(0)) == [order.order_id]
+    return order
+
+
+def test_the_engines_own_cancel_is_asked_for_again_until_it_passes() -> None:
+    desk = Desk()
+    order = disconnected(desk)
+    for _ in range(3):
+        refuse_cancel(desk, order)
+        assert (order.is_open, order.requests, order.reason) == (True, [], "halted")
+        assert desk.pass_time(AGAIN_S - 0.001) == []
+        (event,) = desk.pass_time(0.001)
+        assert isinstance(event, ev.CancelRequested)
+        assert (event.by, event.why) == (ev.ENGINE, "disconnected")
+        assert desk.pass_time(10 * AGAIN_S) == []  # it is under way
+    desk.report(kind=ExecType.CANCELED, cl_ord_id=order.requests[0].cl_ord_id)
+    assert desk.pass_time(10 * AGAIN_S) == []
+    assert desk.state.digest() == desk.replayed().digest()
+
+
+def test_a_cancel_that_a_client_asked_for_is_his_to_ask_for_again() -> None:
+    desk = Desk()
+    order = desk.working(terms())
+    desk.ask(rq.Cancel(order.order_id))
+    refuse_cancel(desk, order)
+    assert desk.pass_time(10 * AGAIN_S) == []
+
+
+def test_a_restart_forgets_no_refused_cancel() -> None:
+    desk = Desk()
+    refuse_cancel(desk, disconnected(desk))
+    after = desk.restarted()
+    assert cancelled(after.pass_time(AGAIN_S)) == [1]
+
+
+def test_a_refused_cancel_waits_while_it_cannot_be_asked_for_again() -> None:
+    desk = Desk()
+    order = disconnected(desk)
+    refuse_cancel(desk, order)
+    desk.ask(rq.SetLevel("firm", TradingLevel.FREEZE, "why"), BOB)
+    assert desk.pass_time(AGAIN_S) == []
+    desk.ask(rq.SetLevel("firm", TradingLevel.NORMAL, "why"), BOB)
+    desk.ask(rq.Cancel(order.order_id), BOB)
+    assert desk.pass_time(AGAIN_S) == []
+    refuse_cancel(desk, order)
+    assert cancelled(desk.pass_time(AGAIN_S)) == [order.order_id]
+
+
+def test_an_order_that_ends_meanwhile_is_not_asked_for() -> None:
+    desk = Desk()
+    order = disconnected(desk)
+    refuse_cancel(desk, order)
+    desk.report(
+        kind=ExecType.TRADE, cl_ord_id=order.cl_ord_id, exec_id="e1", last_quantity=100, last_price=10_000
+    )
+    assert desk.pass_time(AGAIN_S) == []
+
+
+def test_a_reduce_only_order_that_only_reduces_again_is_left_alone() -> None:
+    desk = Desk()
+    desk.ask(rq.AdjustPosition("ACC1", "alice", "AAPL", 100, 10_000, "why"), BOB)
+    order = desk.working(terms(side=Side.SELL, reduce_only=True))
+    for held in (-1, 1, -1):  # with 99 it is too large, with 100 it is not
+        desk.ask(rq.AdjustPosition("ACC1", "alice", "AAPL", held, 10_000, "why"), BOB)
+        if held < 0:
+            refuse_cancel(desk, order)
+        else:
+            assert desk.pass_time(AGAIN_S) == []
+    (event,) = desk.pass_time(AGAIN_S)
+    assert isinstance(event, ev.CancelRequested)
+    assert event.why == "reduce-only"
 
 
 # ---------------------------------------------------------------- cancel on disconnect
@@ -84,6 +178,20 @@ def test_an_orderly_logout_keeps_orders() -> None:
     assert order.is_open
     assert desk.events[-1][2] == ev.SessionEnded(ALICE, is_orderly=True)
     assert desk.ask(rq.CloseSession(), number=0) == Done()
+
+
+def test_a_logout_that_comes_late_does_not_end_the_session_that_was_opened_after_it() -> None:
+    """Of an old front end, say, which was asked to log out before the client went elsewhere."""
+    desk = Desk()
+    first, second = opened(desk, 10), opened(desk, 10)
+    order = desk.working(terms())
+    assert desk.ask(rq.CloseSession(first), number=0) == Done()
+    assert not any(isinstance(event, ev.SessionEnded) for _, _, event in desk.events)
+    broken(desk, second)
+    assert cancelled(desk.pass_time(10)) == [order.order_id]
+    third = opened(desk, 10)
+    assert desk.ask(rq.CloseSession(third), number=0) == Done()
+    assert desk.events[-1][2] == ev.SessionEnded(ALICE, is_orderly=True)
 
 
 def test_who_comes_back_in_time_keeps_his_orders() -> None:

@@ -37,7 +37,7 @@ SEGMENT_BYTES = 1 << 20
 
 
 class Rig:
-    """Processes by name: ``exchange``, ``engine``, and front ends ``server1``, ``server2``."""
+    """Processes by name: ``exchange``, ``engine``, front ends ``server1``, ``server2``, and gateways ``web1``, ``web2``."""
 
     def __init__(self, folder: Path, limits: str = LIMITS, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.folder = folder
@@ -47,6 +47,7 @@ class Rig:
         (folder / "instruments.toml").write_text(INSTRUMENTS)
         (folder / "limits.toml").write_text(limits)
         self.addresses = {f"server{number}": f"127.0.0.1:{_free_port()}" for number in (1, 2)}
+        self.web_addresses = {f"web{number}": f"127.0.0.1:{_free_port()}" for number in (1, 2)}
         self.config = folder / "toucan.toml"
         self.config.write_text(
             f'[engine]\ndata = "{self.data}"\nsocket = "{self.socket}"\nwitness = "{folder}/witness"\n'
@@ -60,6 +61,11 @@ class Rig:
         if name in self.addresses:
             config = self.folder / f"{name}.toml"
             section = f'[server]\nlisten = "{self.addresses[name]}"\nlocal_user = "local"\n'
+            config.write_text(self.config.read_text() + section)
+            command += ["--config", str(config)]
+        elif name in self.web_addresses:
+            config = self.folder / f"{name}.toml"
+            section = f'[web]\nlisten = "{self.web_addresses[name]}"\nlocal_user = "local"\nstate = "{self.folder}/web"\n'
             config.write_text(self.config.read_text() + section)
             command += ["--config", str(config)]
         elif name == "exchange":

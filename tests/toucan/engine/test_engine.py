@@ -11,6 +11,7 @@ import subprocess
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -128,6 +129,31 @@ def test_orders_survive_the_venue_and_are_settled_when_it_is_back(rig: Rig) -> N
             assert state.orders[order].reason == "not-at-venue"
 
     asyncio.run(run())
+
+
+def test_a_venue_that_is_away_for_long_is_told_once(rig: Rig) -> None:
+    rig.kill("exchange")
+    path = rig.folder / "exchange.sock"
+    path.unlink(missing_ok=True)
+    before = rig.log("engine").count("venue disconnected")
+    with socket.socket(socket.AF_UNIX) as venue:
+        venue.settimeout(TIMEOUT_S)
+        venue.bind(str(path))
+        venue.listen()
+        for _ in range(4):  # a gateway whose venue is not there
+            venue.accept()[0].close()
+    path.unlink()
+    rig.start("exchange")
+
+    async def run() -> None:
+        async with desk_client(rig.socket) as desk:
+            await desk.venue_ready()
+
+    asyncio.run(run())
+    told = rig.log("engine")
+    assert told.count("the venue closes each connection at once") == 1
+    assert told.count("venue disconnected") <= before + 4, "each reason once"
+    assert told.count("venue connected") == 2
 
 
 def test_busts_and_halts_by_the_venues_operator(rig: Rig) -> None:
@@ -458,3 +484,43 @@ def test_limits_file_is_loaded_when_it_has_changed(rig: Rig) -> None:
     rig.kill("engine")
     rig.start("engine")
     assert isinstance(asyncio.run(outcome(2)), Accepted), "a changed file takes the place of all"
+
+
+def test_what_is_asked_together_wakes_the_engine_once(rig: Rig) -> None:
+    async def run() -> None:
+        async with desk_client(rig.socket) as desk:
+            await desk.venue_ready()
+            connection = cast(Any, desk.link)._connection
+            wake, wakes = connection.channel._wake_other, []
+            connection.channel._wake_other = lambda: wakes.append(wake())
+            bodies = [rq.Submit(limit_order(price=9_000 + number)) for number in range(10)]
+            replies = await asyncio.gather(
+                *(
+                    desk.link.ask(Client("alice", body.terms.symbol + str(number)), 1, body, TIMEOUT_S)
+                    for number, body in enumerate(bodies)
+                )
+            )
+            assert len(wakes) == 1
+            assert sorted(reply.outcome.order_id for reply in replies) == [*range(1, 11)]  # type: ignore[union-attr]
+            # Each answer says which event the copy must have seen; waiting for it is all that it takes.
+            assert await desk.link.wait_for(max(reply.seq for reply in replies), TIMEOUT_S)
+            assert len(desk.link.state.orders) == 10
+
+    asyncio.run(run())
+
+
+def test_an_engine_that_stands_still_is_not_waited_for(rig: Rig) -> None:
+    async def run() -> None:
+        async with desk_client(rig.socket) as desk:
+            await desk.venue_ready()
+            rig.processes["engine"].send_signal(signal.SIGSTOP)
+            body = rq.Submit(limit_order())
+            with pytest.raises(TimeoutError):
+                await desk.link.ask(desk.client, 1, body, 0.05)
+            rig.processes["engine"].send_signal(signal.SIGCONT)
+            # The deadline was over when it was decided, and that is what is remembered.
+            outcome = await desk.ask(body, 1)
+            assert isinstance(outcome, Refused)
+            assert outcome.code is Refusal.DEADLINE_PASSED
+
+    asyncio.run(run())

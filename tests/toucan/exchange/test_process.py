@@ -235,7 +235,7 @@ def test_market_data_is_the_newest_and_not_every_change(exchange: RunningExchang
         assert (one.quotes[-1].bid_quantity, one.quotes[-1].ask_price) == (1000, None)
         assert len(one.quotes) < 500
         one.wait_for_market(lambda firm: bool(firm.books[-1].bids) and firm.books[-1].bids[0].price == 2000)
-        assert [level.quantity for level in one.books[-1].bids] == list(range(1000, 990, -1))
+        assert [level.quantity for level in one.books[-1].bids] == list(range(1000, 980, -1))
 
 
 # ---------------------------------------------------------------- the operator

@@ -204,7 +204,9 @@ class PowerCutDisk(QuickDisk):
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
         inode = os.fstat(fd).st_ino
-        kept, writes = self._unsynced.setdefault(inode, (os.dup(fd), []))
+        if inode not in self._unsynced:
+            self._unsynced[inode] = os.dup(fd), []
+        kept, writes = self._unsynced[inode]
         first = offset - offset % SECTOR_BYTES
         before = os.pread(kept, offset + len(data) - first, first)
         writes.append((first, before))

@@ -38,6 +38,7 @@ from toucan.journal.limits import (
 )
 from toucan.journal.reader import read
 from toucan.journal.verify import verify
+from toucan.journal.witness import read_witness
 from toucan.journal.writer import Journal
 
 
@@ -284,3 +285,18 @@ def test_segment_of_a_later_format_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(JournalUnsupported):
         verify(tmp_path)
     assert path.read_bytes() == data
+
+
+def test_the_witness_may_be_told_behind_the_commit(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    with open_journal(tmp_path / "journal", witness_path=witness) as journal:
+        fill(journal, 1)
+        before = read_witness(witness)
+        stage(journal)
+        committed = journal.commit(is_noted=False)
+        assert read_witness(witness) == before
+        journal.note()
+        noted = read_witness(witness)
+    assert before is not None
+    assert noted is not None
+    assert (noted.seq, noted.chain) == (committed, journal.chain)

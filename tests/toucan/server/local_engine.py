@@ -19,7 +19,7 @@ from toucan.core.state import EngineState
 from toucan.core.terms import OrderTerms
 from toucan.core.values import ExecType
 from toucan.core.venue_messages import Book, Quote
-from toucan.engine.port import Applied, EngineAway, Listener
+from toucan.engine.port import Applied, EngineAway, EventListener, Listener
 
 __all__ = ["LocalEngine", "LocalPort"]
 
@@ -133,7 +133,8 @@ class LocalPort:
         change = self.state.apply(seq, at_ns, event)
         self._history.append((seq, at_ns, event))
         for listener in [*self._listeners]:
-            listener.on_applied([Applied(seq, at_ns, event, change)])
+            if isinstance(listener, EventListener):
+                listener.on_applied(Applied(seq, at_ns, event, change))
         for wanted, future in self._waiters:
             if wanted <= seq and not future.done():
                 future.set_result(None)

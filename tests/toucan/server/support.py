@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,9 @@ from tests.toucan.server.local_engine import LocalEngine, LocalPort
 
 from aviary.toucan.v1 import toucan_pb2 as pb
 from aviary.toucan.v1 import types_pb2 as tp
+from aviary.toucan.v1.staged_pb2_grpc import StagedOrderServiceStub
 from aviary.toucan.v1.toucan_pb2_grpc import OrderEntryServiceStub, RiskServiceStub
+from toucan.market.link import FeedLink
 from toucan.server.front_end import FrontEnd
 from toucan.server.settings import ServerSection
 from toucan.server.users import hash_token
@@ -80,6 +82,7 @@ class Client:
         self.metadata = (("authorization", f"Bearer token-of-{user}"),) if user else ()
         self.orders = _WithMetadata(OrderEntryServiceStub, self.channel, self.metadata)
         self.risk = _WithMetadata(RiskServiceStub, self.channel, self.metadata)
+        self.staged = _WithMetadata(StagedOrderServiceStub, self.channel, self.metadata)
         self._number = 0
 
     def next_key(self, session: str = "desk") -> pb.RequestKey:
@@ -122,14 +125,18 @@ class World:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, users: Path | None = None, engine: LocalEngine | None = None, **settings: Any
+        cls,
+        users: Path | None = None,
+        engine: LocalEngine | None = None,
+        feeds: Mapping[str, FeedLink] | None = None,
+        **settings: Any,
     ) -> AsyncIterator[World]:
-        """Without a users file everyone is ``local`` and may do everything."""
+        """Without a users file everyone is ``local`` and may do everything; without ``feeds`` the market is what the engine tells."""
         engine = engine or LocalEngine()
         port = engine.port()
         who = {"local_user": "local"} if users is None else {"users": str(users)}
         section = ServerSection(**{"listen": "127.0.0.1:0", "share_port": False, **who, **settings})
-        async with FrontEnd(section, port) as front:
+        async with FrontEnd(section, port, feeds) as front:
             world = cls(engine, port, front)
             try:
                 yield world

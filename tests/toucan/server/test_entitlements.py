@@ -34,6 +34,13 @@ def _user(*accounts: str, actions: tuple[str, ...] = ("view",), name: str = "u")
     return User(name, frozenset(accounts), expanded(actions))
 
 
+def test_to_propose_to_release_and_to_trade_are_three_things() -> None:
+    assert expanded(["stage"]) == {"stage", "view"}
+    assert expanded(["release"]) == {"release", "view"}
+    assert expanded(["release-own"]) == {"release-own", "release", "view"}
+    assert not expanded(["trade", "cancel-others"]) & {"stage", "release", "release-own"}
+
+
 def test_to_trade_includes_to_cancel_and_to_see() -> None:
     assert expanded(["trade"]) == {"trade", "cancel", "view"}
     assert expanded([]) == frozenset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,16 +17,18 @@ from hypothesis import strategies as st
 from tests.toucan.core.desk import terms
 from tests.toucan.server.support import World, limit_order
 
+from aviary.toucan.v1 import staged_pb2 as sp
 from aviary.toucan.v1 import toucan_pb2 as pb
 from aviary.toucan.v1 import types_pb2 as tp
 from toucan.core import requests as rq
 from toucan.core.instruments import NUMBER_MAX
-from toucan.server import queries
+from toucan.server import queries, staged
 from toucan.server.streams import resume
 
 _SERVICES = {
     "OrderEntryService": pb.DESCRIPTOR.services_by_name["OrderEntryService"],
     "RiskService": pb.DESCRIPTOR.services_by_name["RiskService"],
+    "StagedOrderService": sp.DESCRIPTOR.services_by_name["StagedOrderService"],
 }
 
 
@@ -40,8 +43,9 @@ _UNARY = [
     if not method.server_streaming
 ]
 _STREAMS = [
-    (method.name, _class_of(method.input_type))
-    for method in _SERVICES["OrderEntryService"].methods
+    (service, method.name, _class_of(method.input_type))
+    for service, descriptor in _SERVICES.items()
+    for method in descriptor.methods
     if method.server_streaming and not method.client_streaming
 ]
 #: What a request that makes no sense may be answered. INTERNAL and UNKNOWN would be bugs.
@@ -74,8 +78,11 @@ def _messages(draw: st.DrawFn, kind: type[Message]) -> Message:
         if not draw(st.sampled_from([True, True, True, False])):
             continue
         if field.type == FieldDescriptor.TYPE_MESSAGE:
-            inner = draw(_messages(_class_of(field.message_type)))
-            getattr(message, field.name).CopyFrom(inner)
+            inner = _messages(_class_of(field.message_type))
+            if field.is_repeated:
+                getattr(message, field.name).extend(draw(st.lists(inner, max_size=3)))
+            else:
+                getattr(message, field.name).CopyFrom(draw(inner))
         elif field.is_repeated:
             getattr(message, field.name).extend(draw(st.lists(_SCALARS[field.type], max_size=3)))
         else:
@@ -93,6 +100,7 @@ class _Bench:
         self.channel: Any = self.run(self._connect())
         for _ in range(3):
             self.world.engine.working(terms())
+            self.world.engine.ask(rq.Stage(terms(), "an idea"))
 
     async def _connect(self) -> Any:
         return self.world.client().channel  # belongs to the loop on which it is made
@@ -110,8 +118,8 @@ class _Bench:
             return error.code().name
         return "OK"
 
-    async def first(self, method: str, data: bytes) -> str:
-        call = self.channel.unary_stream(f"/aviary.toucan.v1.OrderEntryService/{method}")(data, timeout=5)
+    async def first(self, service: str, method: str, data: bytes) -> str:
+        call = self.channel.unary_stream(f"/aviary.toucan.v1.{service}/{method}")(data, timeout=5)
         try:
             await call.read()
         except grpc.aio.AioRpcError as error:
@@ -129,6 +137,7 @@ def bench() -> Iterator[_Bench]:
     with pytest.MonkeyPatch.context() as patch:  # absurd numbers of events are waited for
         patch.setattr(resume, "AHEAD_WAIT_S", 0.01)
         patch.setattr(queries, "MIN_SEQ_WAIT_S", 0.01)
+        patch.setattr(staged, "MIN_SEQ_WAIT_S", 0.01)
         made = _Bench()
         yield made
         made.close()
@@ -157,14 +166,14 @@ def test_any_message_gets_a_sensible_status(
     assert status in _ALLOWED, message
 
 
-@pytest.mark.parametrize(("method", "kind"), _STREAMS, ids=[method for method, _ in _STREAMS])
+@pytest.mark.parametrize(("service", "method", "kind"), _STREAMS, ids=[method for _, method, _ in _STREAMS])
 @_settings
 @given(data=st.data())
 def test_any_stream_begins_or_is_refused_sensibly(
-    bench: _Bench, method: str, kind: type[Message], data: st.DataObject
+    bench: _Bench, service: str, method: str, kind: type[Message], data: st.DataObject
 ) -> None:
     message = data.draw(_messages(kind))
-    assert bench.run(bench.first(method, message.SerializeToString())) in _ALLOWED, message
+    assert bench.run(bench.first(service, method, message.SerializeToString())) in _ALLOWED, message
 
 
 @_settings
@@ -214,6 +223,32 @@ def test_engine_is_asked_only_for_what_its_own_values_can_be(bench: _Bench, data
         assert len(asked.text) <= 200
         assert 0 < len(asked.account) <= 64
         assert 0 < len(asked.symbol) <= 64
+
+
+def _good_requests(number: int) -> dict[str, Message]:
+    key = pb.RequestKey(session="fuzz", number=number)
+    return {
+        "StageOrder": sp.StageOrderRequest(key=key, terms=limit_order(), why="an idea"),
+        "ReleaseStagedOrder": sp.ReleaseStagedOrderRequest(key=key, staged_id=1, revision=1, why="well"),
+        "AmendStagedOrder": sp.AmendStagedOrderRequest(key=key, staged_id=2, revision=1, price=1, why="less"),
+        "RejectStagedOrder": sp.RejectStagedOrderRequest(key=key, staged_id=3, why="no"),
+    }
+
+
+_fuzz_numbers = itertools.count(1)
+
+
+@_settings
+@given(st.data())
+def test_good_requests_about_proposals_with_one_absurd_field(bench: _Bench, data: st.DataObject) -> None:
+    method, message = data.draw(st.sampled_from([*_good_requests(next(_fuzz_numbers)).items()]))
+    scalars = [field for field in message.DESCRIPTOR.fields if field.type in _SCALARS]
+    field: Any = data.draw(st.sampled_from(scalars))
+    setattr(message, field.name, data.draw(_SCALARS[field.type]))
+    assert bench.status("StagedOrderService", method, message.SerializeToString()) in _ALLOWED, message
+    for found in bench.world.port.state.staged.orders.values():
+        assert all(len(one.why) <= 400 and one.why.isprintable() for one in found.revisions)
+        assert all(0 < one.terms.quantity <= NUMBER_MAX for one in found.revisions)
 
 
 def test_front_end_is_well_after_all_that(bench: _Bench) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.toucan.core.desk import ALICE, BOB, terms
+from tests.toucan.core.desk import ALICE, BOB, Desk, terms
 from tests.toucan.server.local_engine import LocalEngine, LocalPort
 
 from aviary.toucan.v1 import toucan_pb2 as pb
 from aviary.toucan.v1 import types_pb2 as tp
+from toucan.core import events as ev
 from toucan.core import requests as rq
 from toucan.core.order import Client
 from toucan.core.values import ExecType, OrdStatus, Side
@@ -24,7 +25,7 @@ from toucan.server.metrics import Metrics
 from toucan.server.order_filter import OrderFilter, Standing
 from toucan.server.streams.order_view import OrderView
 from toucan.server.streams.orders import OrderFeed
-from toucan.server.streams.updates import RecentUpdates, Update, order_id_of
+from toucan.server.streams.updates import RecentUpdates, Update, make_update, order_id_of
 
 
 class Front:
@@ -427,6 +428,33 @@ def test_what_waits_for_a_slow_one_becomes_the_last_of_each_order() -> None:
     assert client.told_seq == engine.state.seq
 
 
+@pytest.mark.parametrize("waiting", [0, 3], ids=["all was told", "something waits"])
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["the same copy", "another copy"])
+def test_a_front_end_that_was_without_its_engine_leaves_nothing_out(waiting: int, is_replaced: bool) -> None:
+    """However much it hears at once: its clients are not slow."""
+    engine = LocalEngine()
+    front, client = Front(engine), Watcher()
+    client.connect(front)
+    client.take()
+    began = client.told_seq or 0
+    known = [engine.working(terms(quantity=1_000_000)) for _ in range(10)]
+    client.take()
+    for number in range(waiting):
+        engine.fill(known[number], 1, 10_000, f"w{number}")
+    front.port.is_stale = True
+    _flood(front, engine, UPDATES_WAITING_MAX // 2 + 2, 2 * UPDATES_WAITING_MAX)
+    if is_replaced:
+        front.port.replace_copy(keeps_history=True)
+    else:
+        front.port.catch_up()
+    front.port.is_stale = False
+    engine.fill(known[0], 1, 10_000, "after it")
+    client.take()
+    assert (client.conflated, client.cut_off_by, client.snapshots) == (0, [], 1)
+    assert client.seqs == _all_seqs(engine, began)
+    assert client.told_seq == engine.state.seq
+
+
 def test_at_the_bound_nothing_is_left_out() -> None:
     engine = LocalEngine()
     front, client = Front(engine), Watcher()
@@ -481,6 +509,23 @@ def test_staleness_is_told_at_once_and_once() -> None:
 
 
 # ---------------------------------------------------------------- what is kept
+
+
+def test_an_update_tells_of_the_order_as_it_was_however_late_it_is_encoded() -> None:
+    desk = Desk()
+    order = desk.submit(terms())
+    seq, at_ns, event = next(one for one in desk.events if isinstance(one[2], ev.OrderAccepted))
+    early, late = (make_update(seq, at_ns, event, order, None, None, None) for _ in range(2))
+    told = early.piece
+    desk.report(kind=ExecType.NEW, cl_ord_id=order.cl_ord_id)
+    desk.ask(rq.Cancel(order.order_id))
+    desk.report(kind=ExecType.PENDING_CANCEL, cl_ord_id=order.requests[0].cl_ord_id)
+    assert order.status is OrdStatus.PENDING_CANCEL
+    assert late.piece == told
+    (update,) = pb.WatchOrdersResponse.FromString(late.piece).updates
+    assert update.order.status == tp.ORDER_STATUS_PENDING_NEW
+    assert [one.kind for one in update.order.requests] == [tp.REQUEST_KIND_NEW]
+    assert late.piece is late.piece
 
 
 def _update(seq: int) -> Update:

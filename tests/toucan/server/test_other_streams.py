@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.toucan.core.desk import BOB, terms
-from tests.toucan.server.local_engine import LocalEngine
+from tests.toucan.server.local_engine import LocalEngine, LocalPort
 from tests.toucan.server.support import Failure, World, failing, run, until, write_users
 
 from aviary.toucan.v1 import toucan_pb2 as pb
@@ -20,7 +20,8 @@ from toucan.core.order import Client
 from toucan.core.values import ExecType, Side
 from toucan.core.venue_messages import Book, Level, Quote
 from toucan.server.limits import DEPTH_MAX, MARKET_RATE_MAX, MARKET_SYMBOLS_MAX, POSITIONS_PER_TURN
-from toucan.server.streams import drop_copy, positions
+from toucan.server.streams import drop_copy, outlet, positions, pump
+from toucan.server.streams.position_book import PositionBook, PositionKey
 
 
 async def _read_until(stream: Any, condition: Any) -> Any:
@@ -126,6 +127,32 @@ def test_positions_after_the_copy_was_replaced_are_all_told_again() -> None:
     run(scenario())
 
 
+def test_position_that_changes_while_the_market_goes_away_and_comes_back_is_told_where_the_market_is() -> (
+    None
+):
+    engine = LocalEngine()
+    port = LocalPort(engine)
+    engine.ports.append(port)
+    engine.fill(engine.working(terms(), BOB), 1, 10_000, "e1")
+    book = PositionBook(port)
+    key = PositionKey("ACC1", None, "AAPL")
+
+    def told() -> tuple[int, int]:
+        position = pb.WatchPositionsResponse.FromString(book.piece(key)).positions[0]
+        return position.quantity, position.mark_price
+
+    port.market(Quote("AAPL", 1, last_price=10_200), None)
+    assert key in book.marked(["AAPL"])
+    assert told() == (1, 10_200)
+    port.market(Quote("AAPL", 2, last_price=10_300), None)
+    engine.fill(engine.working(terms(), BOB), 1, 10_000, "e2")
+    book.changed("ACC1", "bob", "AAPL", 9)
+    book.piece(key)  # told at once, whatever the marks are
+    port.market(Quote("AAPL", 3, last_price=10_200), None)
+    book.marked(["AAPL"])
+    assert told() == (2, 10_200)
+
+
 # ---------------------------------------------------------------- market data
 
 
@@ -197,6 +224,27 @@ def test_market_data_that_cannot_be_had(request_: pb.WatchMarketDataRequest, sta
         async with World.open() as world:
             failure = await failing(world.client().orders.WatchMarketData(request_).read())
             assert (failure.status, failure.field) == (status, field)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("name", ["WatchMarketData", "DropCopy"])
+def test_silence_is_filled_with_heartbeats(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(pump, "HOUSEKEEPING_S", 0.02)
+
+    async def scenario() -> None:
+        async with World.open() as world:
+            orders = world.client().orders
+            if name == "DropCopy":
+                stream = orders.DropCopy(pb.DropCopyRequest())
+                expected: Any = pb.DropCopyResponse(seq=world.engine.state.seq)
+            else:
+                stream = orders.WatchMarketData(pb.WatchMarketDataRequest(symbols=["AAPL"]))
+                assert (await stream.read()).market_data
+                expected = pb.WatchMarketDataResponse()
+            for _ in range(3):
+                assert await stream.read() == expected
 
     run(scenario())
 
@@ -275,6 +323,21 @@ def test_drop_copy_goes_on_where_it_was_and_tells_what_is_no_longer_kept(
                 engine.state.seq,
                 0,
             )
+
+    run(scenario())
+
+
+def test_drop_copy_says_at_once_that_the_engine_is_away_and_back() -> None:
+    async def scenario() -> None:
+        async with World.open() as world:
+            stream = world.client().orders.DropCopy(pb.DropCopyRequest())
+            began = await stream.read()
+            assert not began.is_stale
+            world.port.go_away()
+            away = await stream.read()
+            assert (away.is_stale, away.seq, len(away.events)) == (True, began.seq, 0)
+            world.port.come_back()
+            assert not (await stream.read()).is_stale
 
     run(scenario())
 

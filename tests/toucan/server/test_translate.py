@@ -285,11 +285,11 @@ def test_joined_pieces_of_the_other_streams(seq: int, is_stale: bool, gap: int |
         pieces.watch_positions_response([pieces.position_piece(position)] * 2, seq, is_stale)
     ) == pb.WatchPositionsResponse(positions=[position] * 2, seq=seq, is_stale=is_stale)
     assert pb.WatchMarketDataResponse.FromString(
-        pieces.market_data_response([pieces.market_data_piece(market)], is_stale)
-    ) == pb.WatchMarketDataResponse(market_data=[market], is_stale=is_stale)
+        pieces.market_data_response([pieces.market_data_piece(market)], ["X"] * is_stale)
+    ) == pb.WatchMarketDataResponse(market_data=[market], is_stale=is_stale, stale_symbols=["X"] * is_stale)
     assert pb.DropCopyResponse.FromString(
-        pieces.drop_copy_response([pieces.drop_copy_event(event)], seq, gap)
-    ) == pb.DropCopyResponse(events=[event], seq=seq, gap_until_seq=gap)
+        pieces.drop_copy_response([pieces.drop_copy_event(event)], seq, gap, is_stale)
+    ) == pb.DropCopyResponse(events=[event], seq=seq, gap_until_seq=gap, is_stale=is_stale)
 
 
 # ---------------------------------------------------------------- statuses

@@ -34,6 +34,8 @@ class Habits(msgspec.Struct, frozen=True):
     #: Replacements may ask for more than before.
     may_grow: bool = True
     uses_levels: bool = True
+    #: How likely a request is about proposals: some stage orders, others decide.
+    stages: float = 0.0
     symbols: tuple[str, ...] = ("AAPL", "MSFT", "BTC-USD")
 
 
@@ -187,6 +189,8 @@ class SimulatedClient:
 
     def _body(self) -> rq.Body:
         chance = self._world.chance
+        if self._habits.stages and chance.random() < self._habits.stages:
+            return self._about_proposals()
         kind = chance.choices(
             ["submit", "cancel", "replace", "mass cancel", "level", "limit", "adjust"],
             [50, 15, 25, 1, 2, 1, 1],
@@ -213,6 +217,22 @@ class SimulatedClient:
                 "a test",
             )
         return rq.Submit(self._terms())
+
+    def _about_proposals(self) -> rq.Body:
+        """Of one's own proposals and of others', as they were or were never seen."""
+        chance = self._world.chance
+        kind = chance.choices(["stage", "release", "amend", "reject"], [40, 40, 15, 5])[0]
+        if kind == "stage":
+            return rq.Stage(self._terms(), "an idea", chance.choice([None, S, 2 * S]))
+        # Ids count up, and what was proposed lately waits: whoever decides may come too late, or be the second.
+        staged_id = chance.randint(1, max(1, self._world.counts["answered Proposed"]))
+        revision = chance.choice([1, 1, 1, 2, 3])
+        if kind == "release":
+            quantity = chance.choice([None, None, chance.randint(1, 20) * 10])
+            return rq.ReleaseStaged(staged_id, revision, quantity, may_release_own=chance.random() < 0.3)
+        if kind == "amend":
+            return rq.AmendStaged(staged_id, revision, chance.randint(1, 20) * 10, why="better")
+        return rq.RejectStaged(staged_id, "no")
 
     def _enable(self, node: str) -> None:
         """Somebody sees to it that trading goes on; that is not this client's business."""

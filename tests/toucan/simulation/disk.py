@@ -69,7 +69,7 @@ class MemoryJournal:
         self._staged.append(Record(first_seq, count, at_ns, bytes(payload), b"", self.committed_seq, 0))
         self._next_seq = first_seq + count
 
-    def commit(self, *, is_urgent: bool = False) -> int:
+    def commit(self, *, is_urgent: bool = False, is_noted: bool = True) -> int:
         """Keeps what is staged, or nothing of it."""
         staged, self._staged = self._staged, []
         self._next_seq = self.committed_seq + 1
@@ -88,6 +88,9 @@ class MemoryJournal:
         self._next_seq = self.committed_seq + 1
         self._world.point("committed")
         return self.committed_seq
+
+    def note(self) -> None:
+        """There is no witness."""
 
     def prepare(self) -> bool:
         """There is nothing to prepare."""

@@ -15,6 +15,7 @@ from toucan.engine.clock import EngineClock
 from toucan.engine.front_door import Front, FrontJoined, FrontLeft
 from toucan.engine.loop import EngineLoop, FromVenueLink
 from toucan.journal.errors import JournalUnavailable
+from toucan.limits import PATIENCE_S, TICK_S
 from toucan.venue.events import VenueEvent
 from toucan.venue.link import Deliver
 
@@ -79,7 +80,7 @@ class SimulatedEngine:
         market = cast(Any, type("MarketLog", (), {"writer": _Market()})())
         self.loop = EngineLoop(
             state, self.decider, self.sessions, self.links, self.journal, log, market, clock, recover=self.journal.recover,
-            drop_front=self._drop_front,
+            drop_front=self._drop_front, patience_s=PATIENCE_S,
         )  # fmt: skip
         self.world.say(f"engine {self._process} starts at event {state.seq}")
         try:
@@ -185,7 +186,7 @@ class SimulatedEngine:
         except EngineDied as died:
             self.die(str(died))
             return
-        if has_more:
+        if has_more or self.loop.rest_s < TICK_S:
             self.ring()
 
     def _tick(self, process: int) -> None:

@@ -157,8 +157,9 @@ class SimulatedFront:
 
     def close_stream(self, client: Client) -> None:
         """An orderly logout."""
-        if self.streams.pop(client, None) is not None:
-            self.ask(client, 0, rq.CloseSession(), lambda reply: None)
+        stream = self.streams.pop(client, None)
+        if stream is not None:
+            self.ask(client, 0, rq.CloseSession(stream[1]), lambda reply: None)
 
     def lose_stream(self, client: Client) -> None:
         """The client is gone."""

@@ -7,12 +7,14 @@ from contextlib import AbstractContextManager
 from unittest import mock
 
 from toucan.core import events as ev
-from toucan.core import life_cycle, reconcile
+from toucan.core import life_cycle, reconcile, staging
 from toucan.core import state as state_module
 from toucan.core.clients import ClientRecord
 from toucan.core.decide import Decider, Decision
 from toucan.core.order import Order
+from toucan.core.outcomes import Refusal, Refused
 from toucan.core.reconcile import VenueSession
+from toucan.core.staged import StagedOrder
 from toucan.core.state import EngineState
 from toucan.core.terms import OrderTerms
 from toucan.core.values import RequestKind
@@ -104,7 +106,7 @@ def _orders_while_away() -> AbstractContextManager[object]:
     """New orders are taken before everything in flight is settled."""
 
     def unsendable(self: Decider, terms: OrderTerms, now_ns: int) -> Decision | None:
-        return self._senseless(terms, now_ns)
+        return self.senseless(terms, now_ns)
 
     return mock.patch.object(Decider, "_unsendable", unsendable)
 
@@ -162,6 +164,21 @@ def _silence_is_borne() -> AbstractContextManager[object]:
     return mock.patch.object(EngineLoop, "_hurry_venues", return_value=None)
 
 
+def _decided_twice() -> AbstractContextManager[object]:
+    """Who decides on a proposal second is let through."""
+
+    def waiting(decider: Decider, staged_id: int, now_ns: int) -> tuple[StagedOrder | None, Decision]:
+        staged = decider.state.staged.get(staged_id)
+        return staged, ([], Refused(Refusal.UNKNOWN_STAGED_ORDER, "there is none"))
+
+    return mock.patch.object(staging, "_waiting", waiting)
+
+
+def _proposals_survive_their_session() -> AbstractContextManager[object]:
+    """Proposals of a session that is gone stay."""
+    return mock.patch.object(staging, "withdrawn", return_value=[])
+
+
 #: By name; each must be found.
 MUTATIONS: dict[str, _Mutation] = {
     "no-recall": _no_recall,
@@ -179,4 +196,6 @@ MUTATIONS: dict[str, _Mutation] = {
     "sessions-survive": _sessions_survive,
     "front-ends-die-unnoticed": _front_ends_die_unnoticed,
     "silence-is-borne": _silence_is_borne,
+    "decided-twice": _decided_twice,
+    "proposals-survive-their-session": _proposals_survive_their_session,
 }

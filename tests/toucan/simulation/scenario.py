@@ -52,6 +52,20 @@ SHAPES: dict[str, tuple[tuple[str, ...], Behaviour, bool, int] | None] = {
         True,
         60,
     ),
+    "proposals": (
+        (
+            "engine dies soon",
+            "engine dies",
+            "front dies",
+            "client dies",
+            "disk fails",
+            "clock steps",
+            "snapshot",
+        ),
+        BEHAVES,
+        True,
+        60,
+    ),
     "front ends": (("front dies", "client dies"), BEHAVES, True, 60),
     "lines": (
         ("line is cut", "disk fails"),
@@ -121,12 +135,20 @@ def draw_scenario(seed: int, *, duration_s: float = DURATION_S, shape: str = "an
         habits=Habits(
             pause_ns_max=chance.choice([20, 60, 120]) * MS, gives_up=chance.choice([0.0, 0.03, 0.1]), may_grow=may_grow,
             uses_levels=chance.random() < 0.5, symbols=chance.choice([("AAPL",), ("AAPL", "MSFT", "BTC-USD")]),
+            stages=_stages(seed, shape),
         ),
         fronts=chance.randint(1, 3),
         clients=tuple((name, chance.choice([None, 0, 200 * MS, S])) for name in clients),
         faults=tuple(_faults(chance, kinds, duration_s)),
         others_pause_ns=others_pause_ms * MS,
     )  # fmt: skip
+
+
+def _stages(seed: int, shape: str) -> float:
+    """Whether there are proposals; drawn by itself, so that scenarios without them are what they were."""
+    if shape != "anything":
+        return 0.6 if shape == "proposals" else 0.0
+    return Random(f"proposals {seed}").choice([0.0, 0.0, 0.3])
 
 
 def _behaviour(chance: Random) -> Behaviour:

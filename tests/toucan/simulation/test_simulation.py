@@ -53,6 +53,8 @@ FIND_IT = {
     "sent-before-durable": ("processes", 1),
     "sessions-survive": ("processes", 3),
     "silence-is-borne": ("lines", 14),
+    "decided-twice": ("proposals", 0),
+    "proposals-survive-their-session": ("proposals", 10),
 }
 
 pytestmark = pytest.mark.slow

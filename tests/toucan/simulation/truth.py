@@ -10,11 +10,11 @@ from toucan.core.order import Order
 from toucan.core.records import decode
 from toucan.core.risk import Risk
 from toucan.core.state import EngineState
-from toucan.core.values import ExecType
+from toucan.core.values import ExecType, StagedState
 from toucan.exchange.core.orders import VenueOrder
 
 from .venues import FIRM, SimulatedVenue
-from .world import Violation
+from .world import S, Violation
 
 if TYPE_CHECKING:
     from .run import Run
@@ -31,6 +31,7 @@ def look(run: Run) -> None:
     _positions(run, state)
     _exposure(run, state)
     _told(run, state)
+    _proposals(run, state)
 
 
 def _same(what: str, found: object, expected: object) -> None:
@@ -168,3 +169,31 @@ def _cancelled_in_vain(run: Run) -> set[int]:
         for event in decode(record.payload)
         if isinstance(event, ev.Reported) and event.report.reason == "unknown-order"
     }
+
+
+def _proposals(run: Run, state: EngineState) -> None:
+    """What was released is an order, one each, as it was released; and what should be over is."""
+    released = {
+        one.staged_id: one for one in state.staged.orders.values() if one.state is StagedState.RELEASED
+    }
+    order_ids = [one.decision.order_id for one in released.values() if one.decision is not None]
+    if len(set(order_ids)) != len(released):
+        raise Violation(f"{len(released)} staged orders were released as {sorted(map(str, order_ids))}")
+    accepted = {
+        event.order_id: event
+        for record in run.journal.records
+        for event in decode(record.payload)
+        if isinstance(event, ev.OrderAccepted)
+    }
+    for staged in released.values():
+        assert staged.decision is not None
+        order = accepted[staged.decision.order_id or 0]
+        _same(f"what was released as order {order.order_id}", order.terms, staged.terms)
+        _same(f"the owner of order {order.order_id}", order.owner, staged.owner)
+    run.world.counts["proposals released"] += len(released)
+    gone = {one.name for one in run.clients if one.is_dead and one.grace_ns is not None and one.had_session}
+    for staged in state.staged.waiting():
+        if staged.expires_at_ns + S < state.at_ns:
+            raise Violation(f"staged order {staged.staged_id} should have expired")
+        if staged.owner in gone:
+            raise Violation(f"{staged.owner} is gone; its staged order {staged.staged_id} still waits")

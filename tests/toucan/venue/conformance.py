@@ -13,7 +13,6 @@ from toucan.core.values import ExecType, OrderType, OrdStatus, Side, TimeInForce
 from toucan.core.venue_messages import (
     Book,
     CancelOrder,
-    Level,
     MassStatusRequest,
     NewOrder,
     Quote,
@@ -337,8 +336,15 @@ class VenueConformance:
             )  # fmt: skip
 
         one.wait(is_told)
-        depth = (Level(50, 6), Level(49, 5)), (Level(53, 7),)
-        one.wait(lambda: (book := one.newest(Book)) is not None and (book.bids, book.asks) == depth)
+        depth = [(50, 6), (49, 5)], [(53, 7)]
+
+        def is_deep() -> bool:
+            book = one.newest(Book)
+            return book is not None and depth == tuple(
+                [(level.price, level.quantity) for level in side] for side in (book.bids, book.asks)
+            )
+
+        one.wait(is_deep)
 
 
 class OperatorConformance:

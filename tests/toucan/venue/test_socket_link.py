@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,25 @@ def test_that_there_is_still_nobody_is_told_once(tmp_path: Path) -> None:
         venue.close()
 
 
+def test_a_venue_that_lets_nobody_in_is_one_reason_however_it_does_it(
+    raw: RawVenue, link: SocketVenueLink
+) -> None:
+    inbox = Inbox()
+    link.start(inbox.deliver)
+    raw.accept()
+    raw.connection.close()  # an orderly end
+    raw.accept()
+    raw.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raw.connection.close()
+    raw.accept()
+    raw.connection.sendall(encode_all([Welcome("life", 0)]))
+    inbox.wait(Welcome)
+    raw.connection.close()
+    reasons = [event.reason for event in inbox.wait(Disconnected, 3) if isinstance(event, Disconnected)]
+    assert reasons[:2] == ["the venue closes each connection at once"] * 2
+    assert reasons[2] == "the venue has closed the connection"
+
+
 def test_who_sends_never_waits_for_a_venue_that_does_not_read(raw: RawVenue, link: SocketVenueLink) -> None:
     inbox = Inbox()
     link.start(inbox.deliver)
@@ -158,6 +178,23 @@ def test_who_sends_never_waits_for_a_venue_that_does_not_read(raw: RawVenue, lin
     raw.connection.close()
     inbox.wait(Disconnected)
     assert raw.accept() == [Resume("firm", "", 0)]  # nothing of the old connection
+
+
+def test_what_a_socket_does_not_take_at_once_arrives_in_order(raw: RawVenue, link: SocketVenueLink) -> None:
+    inbox = Inbox()
+    link.start(inbox.deliver)
+    raw.accept()
+    inbox.wait(Connected)
+    asked = [
+        StatusRequest(f"{number:06}" + "x" * 3_000) for number in range(300)
+    ]  # more than a unix socket holds
+    for one in asked:
+        assert link.send([one])
+    reader = firm_reader()
+    came: list[ToVenue] = []
+    while len(came) < len(asked):
+        came += reader.feed(raw.connection.recv(1 << 16))
+    assert came == asked
 
 
 def test_a_message_that_fits_no_frame_is_an_error_and_sends_nothing(

@@ -1,8 +1,8 @@
 """``toucan`` without a command: the interactive prompt.
 
 In reading order: :mod:`~toucan.cli.prompt.picture` (what is known, and the bottom line), :mod:`~toucan.cli.prompt.news` (what it says by itself),
-:mod:`~toucan.cli.prompt.completion`, then the threads that follow the server (:mod:`~toucan.cli.prompt.feed`) and the terminal
-(:mod:`~toucan.cli.prompt.terminal`).
+:mod:`~toucan.cli.prompt.completion`, then the threads that follow the server (:mod:`~toucan.cli.prompt.feed`), their lines above the prompt
+(:mod:`~toucan.cli.prompt.above`), and the terminal (:mod:`~toucan.cli.prompt.terminal`).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from prompt_toolkit.document import Document
 from toucan.cli import parameters
 from toucan.cli.lines import END_WORDS
 from toucan.cli.prompt.picture import Picture
-from toucan.cli.words import status_words, terms_words
+from toucan.cli.words import staged_words, status_words, terms_words
 from toucan.core.values import TradingLevel
 
 __all__ = ["PromptCompleter", "Suggestion", "suggestions"]
@@ -150,6 +150,7 @@ def _watch_words(picture: Picture, words: list[str]) -> list[Suggestion]:
             Suggestion("positions", "Positions and their profit."),
             Suggestion("market", "Prices of symbols."),
             Suggestion("events", "Everything, denials too."),
+            Suggestion("staged", "Proposals and what is decided about them."),
         ]
     return [one for one in _symbols(picture, words) if one.text not in words] if words[0] == "market" else []
 
@@ -159,6 +160,14 @@ def _order_ids(picture: Picture, words: list[str]) -> list[Suggestion]:
         Suggestion(str(order.order_id), f"{terms_words(order.terms)}: {status_words(order)}")
         for order in reversed(picture.orders)
         if str(order.order_id) not in words
+    ]
+
+
+def _staged_ids(picture: Picture, words: list[str]) -> list[Suggestion]:
+    return [
+        Suggestion(str(staged.staged_id), f"{terms_words(staged.terms)}: {staged_words(staged)}")
+        for staged in reversed(picture.staged)
+        if str(staged.staged_id) not in words
     ]
 
 
@@ -179,6 +188,7 @@ _BY_TYPE: dict[str, Callable[[Picture, list[str]], list[Suggestion]]] = {
     parameters.NODE.name: _nodes,
     parameters.ORDER_ID.name: _order_ids,
     parameters.ORDER_WORDS.name: _order_words,
+    parameters.STAGED_ID.name: _staged_ids,
     parameters.WATCH_WORDS.name: _watch_words,
 }
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from toucan.cli.limits import LIMITS_INTERVAL_S
-from toucan.cli.prompt.news import news_lines
+from toucan.cli.prompt.news import news_lines, staged_news_lines
 from toucan.cli.prompt.picture import Picture
-from toucan.client import Blotter, Position, Toucan, Watch
+from toucan.client import Blotter, Position, StagedOrder, Toucan, Watch
 from toucan.client.errors import NotEntitled, ServerUnavailable, ToucanError
 
 __all__ = ["Feed"]
@@ -40,6 +40,7 @@ class Feed:
                 ("orders", self._follow_orders),
                 ("positions", self._follow_positions),
                 ("limits", self._follow_limits),
+                ("staged", self._follow_staged),
             )
         ]
 
@@ -80,6 +81,8 @@ class Feed:
                 self._change(trouble=error.message)
                 return  # asking again would not help
             except ToucanError as error:
+                if error.code == "UNKNOWN_REQUEST":
+                    return  # a server of an older version, which has no such thing
                 is_new = self._change(trouble=error.message)
                 if is_new and not isinstance(error, ServerUnavailable):
                     self._say(f"toucan: error: {error.message}")
@@ -112,6 +115,27 @@ class Feed:
                 self._positions[position.account, position.trader, position.symbol] = position
             if batch.positions or batch.is_snapshot:
                 self._change(positions=tuple(self._positions.values()))
+
+    def _follow_staged(self) -> None:
+        user = self._client.identity().user
+        watch = self._client.watch_staged(is_pending=True)
+        self._add(watch)
+        pending: dict[int, StagedOrder] = {}
+        snapshot: dict[int, StagedOrder] = {}
+        for batch in watch.batches():
+            before = dict(pending)
+            if batch.is_snapshot_begin:
+                snapshot = {}
+            kept = snapshot if batch.is_snapshot else pending
+            for update in batch.updates:
+                kept.pop(update.staged.staged_id, None)
+                if update.staged.is_pending:
+                    kept[update.staged.staged_id] = update.staged
+            if batch.is_snapshot_end:
+                pending = snapshot
+            self._change(staged=tuple(pending.values()))
+            for line in staged_news_lines(before, batch, user):
+                self._say(line)
 
     def _follow_limits(self) -> None:
         while not self._closed.is_set():

@@ -1,16 +1,19 @@
-"""What the prompt says by itself, above the line that is being typed: fills, and ends of orders that nobody here asked for. Pure."""
+"""What the prompt says by itself, above the line that is being typed: fills, ends of orders that nobody here asked for, and what is
+proposed and decided. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toucan.cli.words import clock_time, fill_words, status_words, terms_words
+from toucan.cli.words import clock_time, fill_words, staged_words, status_words, terms_words
 from toucan.client.exact import plain
+from toucan.client.staged_calls import StagedBatch
+from toucan.client.staged_values import StagedOrder, StagedUpdate
 from toucan.client.streams import OrderBatch
 from toucan.client.values import Order, OrderUpdate
 from toucan.core.values import ExecType
 
-__all__ = ["news_lines"]
+__all__ = ["news_lines", "staged_news_lines"]
 
 _EXECUTIONS = (ExecType.TRADE, ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 #: What is said although nothing was executed.
@@ -56,6 +59,22 @@ def _line(before: Mapping[int, Order], update: OrderUpdate) -> str | None:
     if update.execution_type in _ENDS:
         return f"{at}  {_order_words(order)}"
     return None
+
+
+def staged_news_lines(before: Mapping[int, StagedOrder], batch: StagedBatch, user: str) -> list[str]:
+    """Lines for a batch of staged orders; ``before``: those that waited without it. What ``user`` has done himself he has been told."""
+    return [line for update in batch.news if (line := _staged_line(before, update, user)) is not None]
+
+
+def _staged_line(before: Mapping[int, StagedOrder], update: StagedUpdate, user: str) -> str | None:
+    staged = update.staged
+    if update.is_snapshot and before.get(staged.staged_id) == staged:
+        return None
+    doer = staged.revisions[-1].by if staged.is_pending else staged.decided_by
+    if doer == user and not update.is_snapshot:
+        return None
+    what = f"staged {staged.staged_id}: {terms_words(staged.terms)}: {staged_words(staged)}"
+    return f"{clock_time(update.at_ns)}  {what}"
 
 
 def _order_words(order: Order) -> str:

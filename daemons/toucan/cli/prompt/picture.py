@@ -1,4 +1,4 @@
-"""What the prompt knows: of the user, his open orders, positions, kill levels, and of how old that is. And what its bottom line says of it.
+"""What the prompt knows: of the user, his open orders, positions, what is staged, kill levels, and how old that is; and what its bottom line says.
 
 Pure: the feed (:mod:`toucan.cli.prompt.feed`) makes pictures, the terminal shows them; time is an argument.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from toucan.cli.limits import STALE_AFTER_S
+from toucan.client.staged_values import StagedOrder
 from toucan.client.values import Order, Position
 from toucan.core.values import TradingLevel
 
@@ -32,6 +33,8 @@ class Picture:
     #: His own that are open, the newest last.
     orders: tuple[Order, ...] = ()
     positions: tuple[Position, ...] = ()
+    #: Those that wait for a decision, of all accounts that he may see, the newest last.
+    staged: tuple[StagedOrder, ...] = ()
     #: Nodes that he may see, and their effective levels.
     levels: Mapping[str, TradingLevel] = field(default_factory=dict)
     is_connected: bool = False
@@ -86,7 +89,8 @@ def bottom_line(picture: Picture, now_s: float) -> Fragments:
 
 
 def _orders_text(picture: Picture) -> str:
-    return f"{len(picture.orders)} open" if picture.orders else "no open orders"
+    text = f"{len(picture.orders)} open" if picture.orders else "no open orders"
+    return f"{text}, {len(picture.staged)} staged" if picture.staged else text
 
 
 def _profit_text(picture: Picture) -> str:

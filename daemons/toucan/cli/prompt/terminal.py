@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
 
 from toucan.cli import toucan_group
@@ -19,6 +22,7 @@ from toucan.cli.command import ConnectionOptions
 from toucan.cli.exits import Exit
 from toucan.cli.limits import HISTORY_LINES_MAX, PROMPT_WAIT_S, REFRESH_INTERVAL_S
 from toucan.cli.lines import run_line
+from toucan.cli.prompt.above import Above, PromptInput
 from toucan.cli.prompt.completion import PromptCompleter
 from toucan.cli.prompt.feed import Feed
 from toucan.cli.prompt.picture import bottom_line
@@ -57,6 +61,29 @@ def _shorten(path: Path) -> None:
         path.write_bytes(b"".join(lines[-3 * HISTORY_LINES_MAX :]))
 
 
+@contextlib.contextmanager
+def _ctrl_d_is_a_key() -> Iterator[None]:
+    """Lets the prompt read a Ctrl-D that is typed while a command runs.
+
+    The terminal reads whole lines then, and Linux keeps the end of input as a NUL in their place, which is what the prompt would get once
+    it reads key by key again (n_tty.c): the key would be lost.
+    """
+    try:
+        descriptor = sys.stdin.fileno()
+        found = termios.tcgetattr(descriptor)
+    except (OSError, ValueError, termios.error):
+        yield  # no terminal
+        return
+    modes = [*found[:6], list(found[6])]
+    modes[6][termios.VEOF] = bytes([os.fpathconf(descriptor, "PC_VDISABLE")])
+    termios.tcsetattr(descriptor, termios.TCSANOW, modes)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(descriptor, termios.TCSANOW, found)
+
+
 class Terminal:
     """The prompt, from its start to its end."""
 
@@ -64,19 +91,21 @@ class Terminal:
         self._caller = Caller(options, is_shared=True, read_line=self._ask, wait_s=PROMPT_WAIT_S)
         path = history_file()
         history: History = InMemoryHistory() if path is None else FileHistory(str(path))
-        self._feed = Feed(self._caller.client, options.server_text, self._say, self._redraw)
+        self._above = Above(click.echo)
+        self._feed = Feed(self._caller.client, options.server_text, self._above.say, self._redraw)
+        keys = PromptInput(sys.stdin)
         # No suggestion of a whole line from history: a price that nobody has typed must not stand there.
         self._session: PromptSession[str] = PromptSession(
-            _MESSAGE,
             history=history,
             completer=PromptCompleter(toucan_group, self._feed.picture),
             complete_in_thread=True,
             bottom_toolbar=self._bottom_line,
             refresh_interval=REFRESH_INTERVAL_S,
             style=_STYLE,
+            input=keys,
         )
         self._questions: PromptSession[str] = PromptSession(
-            bottom_toolbar=self._bottom_line, refresh_interval=REFRESH_INTERVAL_S, style=_STYLE
+            bottom_toolbar=self._bottom_line, refresh_interval=REFRESH_INTERVAL_S, style=_STYLE, input=keys
         )
 
     def run(self) -> int:
@@ -86,7 +115,7 @@ class Terminal:
         )
         self._feed.start()
         try:
-            with patch_stdout(raw=True):
+            with _ctrl_d_is_a_key():
                 while self._read_and_run():
                     pass
         finally:
@@ -99,7 +128,7 @@ class Terminal:
 
     def _read_and_run(self) -> bool:
         try:
-            line = self._session.prompt()
+            line = self._read(self._session, _MESSAGE)
         except KeyboardInterrupt:
             return True  # drops the line
         except EOFError:
@@ -112,12 +141,13 @@ class Terminal:
 
     def _ask(self, question: str) -> str:
         try:
-            return self._questions.prompt(question)
+            return self._read(self._questions, question)
         except (KeyboardInterrupt, EOFError):
             return ""
 
-    def _say(self, line: str) -> None:
-        print(line, flush=True)
+    def _read(self, session: PromptSession[str], message: str) -> str:
+        with self._above.reading():
+            return session.prompt(message, pre_run=self._above.begin)
 
     def _redraw(self) -> None:
         app = self._session.app

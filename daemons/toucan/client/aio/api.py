@@ -12,6 +12,7 @@ from aviary.toucan.v1 import toucan_pb2 as pb
 from toucan.client import calls
 from toucan.client.aio.connection import Connection
 from toucan.client.aio.session import Opening
+from toucan.client.aio.staged import StagedMethods
 from toucan.client.aio.watch import Watch
 from toucan.client.calls import OrderFilter, ReplaceOptions
 from toucan.client.connection import random_session
@@ -33,6 +34,7 @@ from toucan.client.streams import (
     PositionStream,
 )
 from toucan.client.terms import OrderOptions
+from toucan.client.trades import TradesBatch, TradesStream
 from toucan.client.values import (
     Accepted,
     Done,
@@ -47,6 +49,7 @@ from toucan.client.values import (
     Position,
     Preview,
     RequestKey,
+    Trades,
 )
 from toucan.core.values import Side, TradingLevel
 
@@ -91,7 +94,7 @@ def connect(
     )
 
 
-class Toucan:
+class Toucan(StagedMethods):
     """A client; made by :func:`connect`, of the loop that uses it first. As :class:`toucan.client.Toucan`, with coroutines.
 
     Requests that change something go one after the other, in the order in which they were begun.
@@ -297,6 +300,19 @@ class Toucan:
         """As :meth:`toucan.client.Toucan.watch_market_data`."""
         request = pb.WatchMarketDataRequest(symbols=list(symbols), depth=depth, rate_max=rate_max)
         return Watch(self._connection, MarketDataStream(request), timeout_s=timeout_s, patience_s=patience_s)
+
+    def watch_trades(
+        self,
+        symbols: Iterable[str],
+        *,
+        before: int = 0,
+        rate_max: int = 0,
+        timeout_s: float | None = None,
+        patience_s: float | None = None,
+    ) -> Watch[TradesBatch, Trades]:
+        """As :meth:`toucan.client.Toucan.watch_trades`."""
+        stream = TradesStream(list(symbols), before, rate_max)
+        return Watch(self._connection, stream, timeout_s=timeout_s, patience_s=patience_s)
 
     def drop_copy(
         self,

@@ -96,10 +96,9 @@ class Watch(Generic[_Batch, _Item]):
         return None
 
     async def _next_response(self) -> Any:
-        waits = [self._connection.stream_silence_s] if self._stream.has_heartbeat else []
+        wait_s = self._connection.stream_silence_s
         if self._deadline_s is not None:
-            waits.append(max(0.0, self._deadline_s - time.monotonic()))
-        wait_s = min(waits, default=None)
+            wait_s = min(wait_s, max(0.0, self._deadline_s - time.monotonic()))
         try:
             async with asyncio.timeout(wait_s):
                 return await self._call.read()

@@ -58,6 +58,7 @@ from toucan.exchange.limits import (
     REQUESTS_PER_ORDER_MAX,
     TRADES_KEPT_MAX,
 )
+from toucan.market.core.tape import Tape
 
 __all__ = ["BACKGROUND_FIRM", "Exchange", "FirmRefused"]
 
@@ -199,6 +200,10 @@ class Exchange:
     def book(self, symbol: str, levels: int = BOOK_LEVELS) -> Book:
         """Depth. Raises KeyError for an unknown symbol."""
         return self.markets[symbol].depth(levels)
+
+    def tape(self, symbol: str) -> Tape:
+        """All trades, the newest of them kept. Raises KeyError for an unknown symbol."""
+        return self.markets[symbol].tape
 
     # ------------------------------------------------------------ new orders
 

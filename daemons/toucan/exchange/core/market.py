@@ -17,6 +17,7 @@ from toucan.exchange.core.book import BookSide
 from toucan.exchange.core.calendar import SessionSpan
 from toucan.exchange.core.orders import VenueOrder
 from toucan.exchange.core.stops import StopBook
+from toucan.market.core.tape import Tape
 
 __all__ = ["Market"]
 
@@ -26,7 +27,7 @@ class Market:
 
     __slots__ = (
         "asks", "bids", "changed_ns", "day", "instrument", "is_closed", "is_halted", "last_price", "last_quantity",
-        "span", "stops", "triggered", "volume",
+        "span", "stops", "tape", "triggered", "volume",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, span: SessionSpan, now_ns: int) -> None:
@@ -39,6 +40,8 @@ class Market:
         self.last_price: int | None = None
         self.last_quantity = 0
         self.volume = 0
+        #: Everybody's trades, those of the background flow too.
+        self.tape = Tape(instrument.symbol)
         #: The session that is on, or the next one; ``day`` counts them.
         self.span = span
         self.day = 0
@@ -98,6 +101,6 @@ class Market:
         return Book(
             symbol=self.instrument.symbol,
             at_ns=self.changed_ns,
-            bids=tuple(Level(level.price, level.shown) for level in self.bids.depth(count)),
-            asks=tuple(Level(level.price, level.shown) for level in self.asks.depth(count)),
+            bids=tuple(Level(one.price, one.shown, len(one.orders)) for one in self.bids.depth(count)),
+            asks=tuple(Level(one.price, one.shown, len(one.orders)) for one in self.asks.depth(count)),
         )

@@ -25,10 +25,12 @@ from toucan.exchange.core.orders import VenueOrder
 from toucan.exchange.core.scribe import Scribe
 from toucan.exchange.core.trades import Trade, TradeBook
 from toucan.exchange.core.uncross import equilibrium
+from toucan.market.core.messages import LineKind
 
 __all__ = ["Matching"]
 
 _TRADE = ExecType.TRADE
+_TRADED = LineKind.TRADE
 
 
 class Matching:
@@ -181,7 +183,7 @@ class Matching:
             opposite.execute_first(level, maker, quantity)
             order.cum_quantity += quantity
             leaves -= quantity
-            self._report_trade(market, maker, order, quantity, level.price)
+            self._report_trade(market, maker, order, quantity, level.price, order.side)
         if not leaves:
             self.close(order)
         elif order.can_rest:
@@ -204,16 +206,23 @@ class Matching:
     # ------------------------------------------------------------ one trade
 
     def _report_trade(
-        self, market: Market, maker: VenueOrder, taker: VenueOrder, quantity: int, price: int
+        self,
+        market: Market,
+        maker: VenueOrder,
+        taker: VenueOrder,
+        quantity: int,
+        price: int,
+        aggressor: Side | None,
     ) -> None:
         """Both orders have their new numbers; the maker, if it is filled, has left the book."""
+        line = market.tape.write(_TRADED, self.scribe.now_ns, price, quantity, aggressor)
         tell = self.scribe.tell
         maker_exec_id = tell(maker, _TRADE, last_quantity=quantity, last_price=price)
         taker_exec_id = tell(taker, _TRADE, last_quantity=quantity, last_price=price)
         if maker.side is Side.BUY:
-            trade = Trade(maker, maker_exec_id, taker, taker_exec_id, quantity, price, market.day)
+            trade = Trade(maker, maker_exec_id, taker, taker_exec_id, quantity, price, market.day, line)
         else:
-            trade = Trade(taker, taker_exec_id, maker, maker_exec_id, quantity, price, market.day)
+            trade = Trade(taker, taker_exec_id, maker, maker_exec_id, quantity, price, market.day, line)
         self.trades.add(trade)
         if not maker.is_open:
             self.close(maker)
@@ -241,7 +250,7 @@ class Matching:
             quantity = min(buy.shown, sell.shown)
             market.bids.execute_first(bid_level, buy, quantity)
             market.asks.execute_first(ask_level, sell, quantity)
-            self._report_trade(market, buy, sell, quantity, found[0])
+            self._report_trade(market, buy, sell, quantity, found[0], None)
             if not sell.is_open:
                 self.close(sell)
 

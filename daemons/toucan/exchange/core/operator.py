@@ -20,6 +20,7 @@ from toucan.exchange.core.orders import VenueOrder
 from toucan.exchange.core.scribe import Addressed
 from toucan.exchange.core.sessions import end_day
 from toucan.exchange.core.trades import Trade
+from toucan.market.core.messages import LineKind
 
 __all__ = ["Operator", "OperatorError"]
 
@@ -150,9 +151,11 @@ class Operator:
     ) -> None:
         """Both orders have ``change`` more executed than before; tells them, then does what follows of it."""
         market = self.exchange.markets[trade.buy.symbol]
+        line = LineKind.BUST if kind is ExecType.TRADE_CANCEL else LineKind.CORRECTION
+        market.tape.write(line, self.exchange.scribe.now_ns, told[1], told[0], of=trade.line)
         if trade.day == market.day:
             market.volume += change
-            self.exchange.matching.note(market)
+        self.exchange.matching.note(market)
         sides = ((trade.buy, trade.buy_exec_id), (trade.sell, trade.sell_exec_id))
         was_open = [self._execute_otherwise(market, order, change, is_reinstated) for order, _ in sides]
         for order, exec_id in sides:

@@ -26,6 +26,8 @@ class Trade(msgspec.Struct, gc=False, eq=False):
     price: int
     #: The market's day on which it was made.
     day: int
+    #: Number of its line on the market's tape.
+    line: int = 0
     is_busted: bool = False
 
 

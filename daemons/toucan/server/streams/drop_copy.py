@@ -62,19 +62,18 @@ class Happening:
 
 
 class DropCopyFeed:
-    """Follows the engine for all drop copies; a :class:`toucan.engine.port.Listener`."""
+    """Follows the engine for all drop copies; a :class:`toucan.engine.port.EventListener`."""
 
     def __init__(self, port: EnginePort) -> None:
         self.port = port
         self.seq = port.state.seq
         self.watches: set[DropCopyWatch] = set()
 
-    def on_applied(self, applied: Sequence[Applied]) -> None:
-        """See :class:`toucan.engine.port.Listener`."""
-        for one in applied:
-            self.seq = one.seq
-            if self.watches:
-                self._offer(one.seq, one.at_ns, one.event)
+    def on_applied(self, applied: Applied) -> None:
+        """See :class:`toucan.engine.port.EventListener`."""
+        self.seq = applied.seq
+        if self.watches:
+            self._offer(applied.seq, applied.at_ns, applied.event)
 
     def _offer(self, seq: int, at_ns: int, event: Event) -> None:
         happening = self.happening(seq, at_ns, event)
@@ -83,7 +82,9 @@ class DropCopyFeed:
 
     def happening(self, seq: int, at_ns: int, event: Event) -> Happening:
         """An event with what it is about."""
-        return Happening(seq, at_ns, event, facts_of(event, self.port.state.orders))
+        return Happening(
+            seq, at_ns, event, facts_of(event, self.port.state.orders, self.port.state.staged.orders)
+        )
 
     def on_market(self, symbols: Sequence[str]) -> None:
         """The market is no event."""
@@ -100,7 +101,9 @@ class DropCopyFeed:
                 self._offer(seq, at_ns, event)
 
     def on_staleness(self, is_stale: bool) -> None:
-        """Nothing of it happens to an account."""
+        """Told to everybody at once."""
+        for watch in self.watches:
+            watch.tell()
 
 
 class DropCopyWatch(Outlet):
@@ -131,13 +134,17 @@ class DropCopyWatch(Outlet):
     def _sees(self, happening: Happening) -> bool:
         return happening.facts.seen_by(self._scope, self._feed.port.state.risk.tree.teams)
 
+    def tell(self) -> None:
+        """Something is to be said that is no event."""
+        self._must_tell = True
+        self.poke()
+
     def gap(self) -> None:
         """What comes next does not follow what was told."""
         self._waiting.clear()
         self._cursor = self._backlog = None
         self._gap_until_seq = self._feed.seq + 1
-        self._must_tell = True
-        self.poke()
+        self.tell()
 
     @property
     def has_more(self) -> bool:
@@ -154,7 +161,8 @@ class DropCopyWatch(Outlet):
             return None
         self._must_tell = False
         gap_until_seq, self._gap_until_seq = self._gap_until_seq, None
-        return drop_copy_response((one.piece for one in happenings), seq, gap_until_seq)
+        pieces = (one.piece for one in happenings)
+        return drop_copy_response(pieces, seq, gap_until_seq, self._feed.port.is_stale)
 
     def _taken(self) -> tuple[list[Happening], int]:
         count = min(DROP_COPIES_PER_MESSAGE, len(self._waiting))

@@ -3,6 +3,7 @@
 | events | who reads them |
 |---|---|
 | about an order or a position | users with its account |
+| about a staged order | users with its account |
 | limits and levels of a node | users with an account at or below it |
 | engine and venues (``EngineStarted``, ``VenueChanged``) | everybody with ``drop-copy`` |
 | sessions and answers that name no order | who they are about, and users with all accounts |
@@ -20,6 +21,7 @@ import msgspec
 from toucan.core import events as ev
 from toucan.core.order import Order
 from toucan.core.outcomes import Accepted
+from toucan.core.staged import StagedOrder
 from toucan.server.entitlements import User
 
 __all__ = ["EventFacts", "facts_of"]
@@ -45,9 +47,21 @@ class EventFacts(msgspec.Struct, frozen=True, gc=False):
         return bool(self.user) and self.user == user.name
 
 
-def facts_of(event: ev.Event, orders: Mapping[int, Order]) -> EventFacts:
-    """What an event is about; of an order that is no longer in ``orders`` the account is not known."""
+def facts_of(
+    event: ev.Event, orders: Mapping[int, Order], staged: Mapping[int, StagedOrder] | None = None
+) -> EventFacts:
+    """What an event is about; of an order that is no longer in ``orders`` (or ``staged``) the account is not known."""
     match event:
+        case ev.OrderStaged():
+            return EventFacts(event.owner.user, event.terms.account)
+        case ev.StagedAmended():
+            return EventFacts(event.by.user, event.terms.account)
+        case ev.StagedReleased():
+            return EventFacts(event.by.user, _account(event.order_id, orders), event.order_id)
+        case ev.StagedRejected() | ev.StagedWithdrawn():
+            return EventFacts(event.by.user, _staged_account(event.staged_id, staged or {}))
+        case ev.StagedExpired():
+            return EventFacts("", _staged_account(event.staged_id, staged or {}))
         case ev.EngineStarted() | ev.VenueChanged():
             return EventFacts(is_public=True)
         case ev.OrderAccepted() | ev.OrderAdopted() | ev.OrderDenied():
@@ -74,6 +88,11 @@ def facts_of(event: ev.Event, orders: Mapping[int, Order]) -> EventFacts:
             return EventFacts()
         case _:
             return EventFacts()
+
+
+def _staged_account(staged_id: int, staged: Mapping[int, StagedOrder]) -> str:
+    found = staged.get(staged_id)
+    return "" if found is None else found.terms.account
 
 
 def _account(order_id: int, orders: Mapping[int, Order]) -> str:

@@ -6,7 +6,8 @@ snapshot ends. So at its end everything stands as after the event that it names,
 a snapshot has a ``seq``: who has lost the connection before that has nothing that he could resume from.
 
 What waits for a slow client becomes the last update of each order, and the number of those left out is told. If even that is too much, the stream is
-cut off; it can be resumed.
+cut off; it can be resumed. A client is not slow because the front end was: what that catches up with after it was without its engine comes in one go,
+and views read it from the kept updates, as if they had just resumed.
 """
 
 from __future__ import annotations
@@ -125,10 +126,19 @@ class OrderView:
                 self._snapshot.changed(update.order_id)
                 self._poke()
         elif self._cursor is None and update.passes(self.wanted):
+            if self._feed.port.is_stale and not self._conflated:
+                self._catch_up_from(self._waiting[0] if self._waiting else update)
+                return
             self._waiting.append(update)
             if len(self._waiting) > UPDATES_WAITING_MAX:
                 self._conflate()
             self._poke()
+
+    def _catch_up_from(self, update: Update) -> None:
+        """Everything before this one was told; it is kept, and so is what comes after it."""
+        self._cursor = update.seq - 1
+        self._waiting.clear()
+        self._poke()
 
     def _conflate(self) -> None:
         last: dict[int, Update] = {}

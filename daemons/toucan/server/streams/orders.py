@@ -17,7 +17,7 @@ from toucan.engine.port import Applied, EnginePort
 from toucan.server.metrics import Metrics
 from toucan.server.order_filter import Standing
 from toucan.server.streams.order_view import OrderView
-from toucan.server.streams.updates import RecentUpdates, Update, make_update, order_id_of
+from toucan.server.streams.updates import RecentUpdates, Update, is_about_order, make_update, order_id_of
 
 __all__ = ["OrderFeed"]
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger("toucan.server")
 
 
 class OrderFeed:
-    """Follows the engine for all watchers of orders; a :class:`toucan.engine.port.Listener`."""
+    """Follows the engine for all watchers of orders; a :class:`toucan.engine.port.EventListener`."""
 
     def __init__(self, port: EnginePort, metrics: Metrics) -> None:
         self.port = port
@@ -78,19 +78,18 @@ class OrderFeed:
 
     # ------------------------------------------------------------ the engine
 
-    def on_applied(self, applied: Sequence[Applied]) -> None:
-        """See :class:`toucan.engine.port.Listener`."""
-        for one in applied:
-            order = one.change.order
-            if order is not None and order_id_of(one.event) is not None:
-                before = self._standings.get(order.order_id)
-                update = make_update(
-                    one.seq, one.at_ns, one.event, order, self._instrument(order), one.change.effect, before
-                )
-                self._note_standing(order, update.after)
-                self.recent.seq = one.seq
-                self._offer(update)
-            self.recent.seq = one.seq
+    def on_applied(self, applied: Applied) -> None:
+        """See :class:`toucan.engine.port.EventListener`."""
+        seq, event, change = applied.seq, applied.event, applied.change
+        self.recent.seq = seq
+        order = change.order
+        if order is None or not is_about_order(event):
+            return
+        before = self._standings.get(order.order_id)
+        instrument = self._instrument(order)
+        update = make_update(seq, applied.at_ns, event, order, instrument, change.effect, before)
+        self._note_standing(order, update.after)
+        self._offer(update)
 
     def _instrument(self, order: Order) -> Instrument | None:
         return self.port.instruments.get(order.terms.symbol)

@@ -23,9 +23,6 @@ __all__ = ["Outlet"]
 class Outlet:
     """A stream that is open. :meth:`drive` is its life; everything else is called by feeds and the pump."""
 
-    #: Whether it must not be silent for longer than :data:`~toucan.server.limits.HEARTBEAT_S`.
-    has_heartbeat = True
-
     def __init__(self, pump: Pump, identity: Identity) -> None:
         self.identity = identity
         self._pump = pump
@@ -95,7 +92,7 @@ class Outlet:
         if self._writing_since_s is not None:
             if now_s - self._writing_since_s > CUT_OFF_AFTER_S:
                 self.cut_off(f"no message was taken for {CUT_OFF_AFTER_S:.0f} s")
-        elif self.has_heartbeat and now_s - self._wrote_at_s >= HEARTBEAT_S:
+        elif now_s - self._wrote_at_s >= HEARTBEAT_S:
             self._is_heartbeat_due = True
             self.poke()
 

@@ -118,7 +118,9 @@ class PositionBook:
 
     def to_wire(self, key: PositionKey) -> tp.Position:
         """The same for the wire, at the newest mark."""
-        mark = to_wire.mark_price(self._port.quotes.get(key.symbol))
+        return self._at(key, to_wire.mark_price(self._port.quotes.get(key.symbol)))
+
+    def _at(self, key: PositionKey, mark: int | None) -> tp.Position:
         instrument = self._port.instruments.get(key.symbol)
         return to_wire.position(self.position(key), instrument, mark, self.keys[key])
 
@@ -126,5 +128,9 @@ class PositionBook:
         """The same, encoded; at the mark of the last :meth:`marked`."""
         piece = self._pieces.get(key)
         if piece is None:
-            piece = self._pieces[key] = position_piece(self.to_wire(key))
+            # Not at the newest: a market that goes away from that mark and comes back is no move for marked(), and the position would stay
+            # at the one between.
+            if key.symbol not in self._marks:
+                self._marks[key.symbol] = to_wire.mark_price(self._port.quotes.get(key.symbol))
+            piece = self._pieces[key] = position_piece(self._at(key, self._marks[key.symbol]))
         return piece

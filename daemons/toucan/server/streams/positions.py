@@ -23,7 +23,7 @@ __all__ = ["PositionFeed", "PositionWatch", "WatchPositions"]
 
 
 class PositionFeed:
-    """Follows the engine for all watchers of positions; a :class:`toucan.engine.port.Listener`."""
+    """Follows the engine for all watchers of positions; a :class:`toucan.engine.port.EventListener`."""
 
     def __init__(self, port: EnginePort) -> None:
         self.port = port
@@ -44,13 +44,12 @@ class PositionFeed:
         self._watches.discard(watch)
         self._by_account.clear()
 
-    def on_applied(self, applied: Sequence[Applied]) -> None:
-        """See :class:`toucan.engine.port.Listener`."""
-        for one in applied:
-            if one.change.position is not None:
-                self._tell(self.book.changed(*one.change.position, one.seq))
-        if applied:
-            self.seq = applied[-1].seq
+    def on_applied(self, applied: Applied) -> None:
+        """See :class:`toucan.engine.port.EventListener`."""
+        position = applied.change.position
+        if position is not None:
+            self._tell(self.book.changed(*position, applied.seq))
+        self.seq = applied.seq
 
     def on_market(self, symbols: Sequence[str]) -> None:
         """Prices move all the time: what that means for positions is looked up a few times a second."""

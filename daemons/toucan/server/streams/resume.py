@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aviary.toucan.v1 import staged_pb2 as sp
 from aviary.toucan.v1 import toucan_pb2 as pb
 from toucan.engine.port import EnginePort
 from toucan.server.limits import AHEAD_WAIT_S
@@ -11,7 +12,8 @@ __all__ = ["resume_point"]
 
 
 async def resume_point(
-    port: EnginePort, request: pb.WatchOrdersRequest | pb.DropCopyRequest | pb.OpenSession
+    port: EnginePort,
+    request: pb.WatchOrdersRequest | pb.DropCopyRequest | pb.OpenSession | sp.WatchStagedOrdersRequest,
 ) -> int | None:
     """The event after which a client wants to go on. If he has heard more, from another front end, than this one knows, it is waited for.
 

@@ -192,7 +192,8 @@ class Session:
         first = from_wire.parse(pb.SessionRequest, data)
         if first.WhichOneof("body") != "open":
             raise InvalidRequest("the first message of a session's stream is `open`", field="open")
-        call.user.require("cancel")
+        if not call.user.may("stage"):  # who may only propose has proposals that go with his session
+            call.user.require("cancel")
         name, body = from_wire.open_session(first.open)
         call.facts["session"] = name
         with self._book.place(call):
@@ -231,7 +232,8 @@ class Session:
                 return False
             request = from_wire.parse(pb.SessionRequest, data)
             if request.WhichOneof("body") == "close":
-                await self._asking.ask(stream.client, 0, CloseSession(), ASK_TIMEOUT_S)
+                body = CloseSession(stream.opened_seq or 0)
+                await self._asking.ask(stream.client, 0, body, ASK_TIMEOUT_S)
                 await stream.answer(pb.SessionResponse(tag=request.tag, closed=pb.CloseSessionDone()))
                 return True
             await stream.answer(await self._answer(stream, request))

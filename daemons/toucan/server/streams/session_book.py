@@ -39,7 +39,7 @@ class OpenStream(Protocol):
 
 
 class SessionBook:
-    """A :class:`toucan.engine.port.Listener`."""
+    """A :class:`toucan.engine.port.EventListener`."""
 
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
@@ -114,19 +114,19 @@ class SessionBook:
 
     # ------------------------------------------------------------ the engine
 
-    def on_applied(self, applied: Sequence[Applied]) -> None:
-        """See :class:`toucan.engine.port.Listener`."""
-        for one in applied:
-            event = one.event
-            if isinstance(event, ev.EngineStarted):
-                self._lost.update(self._streams)
-            elif isinstance(event, ev.SessionOpened) and event.client in self._streams:
-                self._seen[event.client] = one.seq
-                self._lost.discard(event.client)
-                self._check_place(self._streams[event.client])
-            elif isinstance(event, (ev.SessionLost, ev.SessionEnded)) and event.client in self._streams:
-                self._lost.add(event.client)
-        self._open_lost()
+    def on_applied(self, applied: Applied) -> None:
+        """See :class:`toucan.engine.port.EventListener`."""
+        event = applied.event
+        if isinstance(event, ev.EngineStarted):
+            self._lost.update(self._streams)
+        elif isinstance(event, ev.SessionOpened) and event.client in self._streams:
+            self._seen[event.client] = applied.seq
+            self._lost.discard(event.client)
+            self._check_place(self._streams[event.client])
+        elif isinstance(event, (ev.SessionLost, ev.SessionEnded)) and event.client in self._streams:
+            self._lost.add(event.client)
+        if self._lost:
+            self._open_lost()
 
     def on_market(self, symbols: Sequence[str]) -> None:
         """Sessions do not change with the market."""

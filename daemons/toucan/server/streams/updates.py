@@ -1,6 +1,6 @@
 """Updates of orders, encoded once for all who watch, and the run of the last ones, from which a stream can go on where it broke off.
 
-An update holds the order *as it was after its event*, so it is encoded when the event is applied, before the next one changes the order. Updates of
+An update holds the order *as it was after its event* (:mod:`toucan.server.translate.moment`), and is encoded when the first one sends it. Updates of
 events that this front end did not see happen, since it started later or its copy was replaced, are made from the events as they were kept; the
 order in them is as it is now. What was executed is exact in either case: it is in the event.
 """
@@ -21,6 +21,7 @@ from toucan.core.terms import OrderTerms
 from toucan.server.limits import UPDATES_KEPT_MAX
 from toucan.server.order_filter import NOT_THERE, OrderFilter, Standing
 from toucan.server.translate import to_wire
+from toucan.server.translate.moment import OrderMoment, moment_of
 from toucan.server.translate.pieces import order_update_piece
 
 __all__ = ["RecentUpdates", "Update", "is_about_order", "make_update", "order_id_of"]
@@ -37,8 +38,18 @@ _ABOUT_ORDERS = (
 )
 
 
-class Update(msgspec.Struct, frozen=True, gc=False):
-    """One change of one order. ``terms`` and ``owner`` are for filters, ``piece`` is for the wire (:mod:`toucan.server.translate.pieces`)."""
+class _Told(msgspec.Struct, frozen=True, gc=False):
+    """What an update's bytes are made of."""
+
+    at_ns: int
+    event: ev.Event
+    order: OrderMoment
+    instrument: Instrument | None
+    effect: Effect | None
+
+
+class Update(msgspec.Struct, gc=False):
+    """One change of one order. ``terms`` and ``owner`` are for filters."""
 
     seq: int
     order_id: int
@@ -47,7 +58,19 @@ class Update(msgspec.Struct, frozen=True, gc=False):
     #: How the order stood before it, where that is known.
     before: Standing | None
     after: Standing
-    piece: bytes
+    #: What it tells: as bytes, once somebody was told.
+    told: _Told | bytes
+
+    @property
+    def piece(self) -> bytes:
+        """For the wire (:mod:`toucan.server.translate.pieces`)."""
+        told = self.told
+        if isinstance(told, _Told):
+            wire = to_wire.order_update(
+                self.seq, told.at_ns, told.event, told.order, told.instrument, told.effect
+            )
+            self.told = told = order_update_piece(wire)
+        return told
 
     def passes(self, wanted: OrderFilter) -> bool:
         """Whether a watcher with this filter is told."""
@@ -78,11 +101,12 @@ def make_update(
     before: Standing | None,
 ) -> Update:
     """An update with the order as it is at this moment."""
-    wire = to_wire.order_update(seq, at_ns, event, order, instrument, effect)
+    moment = moment_of(order)
     if isinstance(event, (ev.OrderAccepted, ev.OrderAdopted)):
         before = NOT_THERE
-    after = Standing(order.status, order.is_open)
-    return Update(seq, order.order_id, order.terms, order.owner, before, after, order_update_piece(wire))
+    after = Standing(moment.status, moment.leaves_quantity > 0)
+    told = _Told(at_ns, event, moment, instrument, effect)
+    return Update(seq, order.order_id, order.terms, order.owner, before, after, told)
 
 
 class RecentUpdates:

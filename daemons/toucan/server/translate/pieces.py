@@ -19,6 +19,7 @@ __all__ = [
     "drop_copy_response",
     "market_data_piece",
     "market_data_response",
+    "market_trades_piece",
     "order_update_piece",
     "position_piece",
     "session_updates",
@@ -56,10 +57,15 @@ _POSITIONS = _tag(pb.WatchPositionsResponse, "positions")
 _POSITIONS_SEQ = _tag(pb.WatchPositionsResponse, "seq")
 _POSITIONS_STALE = _tag(pb.WatchPositionsResponse, "is_stale") + b"\1"
 _MARKET_DATA = _tag(pb.WatchMarketDataResponse, "market_data")
+_MARKET_TRADES = _tag(pb.WatchMarketDataResponse, "trades")
+_STALE_SYMBOLS = _varint(
+    pb.WatchMarketDataResponse.DESCRIPTOR.fields_by_name["stale_symbols"].number << 3 | 2
+)
 _MARKET_STALE = _tag(pb.WatchMarketDataResponse, "is_stale") + b"\1"
 _DROP_EVENTS = _tag(pb.DropCopyResponse, "events")
 _DROP_SEQ = _tag(pb.DropCopyResponse, "seq")
 _DROP_GAP = _tag(pb.DropCopyResponse, "gap_until_seq")
+_DROP_STALE = _tag(pb.DropCopyResponse, "is_stale") + b"\1"
 _SESSION_UPDATES = _tag(pb.SessionResponse, "updates")
 
 
@@ -117,11 +123,17 @@ def market_data_piece(market_data: Message) -> bytes:
     return _length_delimited(_MARKET_DATA, market_data.SerializeToString())
 
 
-def market_data_response(market_data: Iterable[bytes], is_stale: bool) -> bytes:
-    """A WatchMarketDataResponse; ``market_data`` are pieces."""
-    parts = [*market_data]
-    if is_stale:
-        parts.append(_MARKET_STALE)
+def market_trades_piece(trades: Message) -> bytes:
+    """A MarketTrades, for :func:`market_data_response`."""
+    return _length_delimited(_MARKET_TRADES, trades.SerializeToString())
+
+
+def market_data_response(pieces: Iterable[bytes], stale_symbols: Iterable[str]) -> bytes:
+    """A WatchMarketDataResponse; ``pieces`` are of market data and of trades."""
+    parts = [*pieces]
+    stale = [_length_delimited(_STALE_SYMBOLS, symbol.encode()) for symbol in stale_symbols]
+    if stale:
+        parts += [_MARKET_STALE, *stale]
     return b"".join(parts)
 
 
@@ -130,11 +142,13 @@ def drop_copy_event(event: Message) -> bytes:
     return _length_delimited(_DROP_EVENTS, event.SerializeToString())
 
 
-def drop_copy_response(events: Iterable[bytes], seq: int, gap_until_seq: int | None) -> bytes:
+def drop_copy_response(events: Iterable[bytes], seq: int, gap_until_seq: int | None, is_stale: bool) -> bytes:
     """A DropCopyResponse; ``events`` are pieces."""
     parts = [*events]
     if seq:
         parts.append(_DROP_SEQ + _varint(seq))
     if gap_until_seq is not None:
         parts.append(_DROP_GAP + _varint(gap_until_seq))
+    if is_stale:
+        parts.append(_DROP_STALE)
     return b"".join(parts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from aviary.toucan.v1 import market_pb2 as mp
 from aviary.toucan.v1 import toucan_pb2 as pb
 from aviary.toucan.v1 import types_pb2 as tp
 from toucan.core import outcomes as oc
@@ -18,7 +19,10 @@ from toucan.core.positions import Position, unrealised_profit
 from toucan.core.terms import OrderTerms
 from toucan.core.values import ExecType, RequestKind
 from toucan.core.venue_messages import Book, Level, Quote, Report
+from toucan.market.core.messages import LineKind
+from toucan.market.core.tape import Told
 from toucan.server.translate.amounts import average_price_text, money_text
+from toucan.server.translate.moment import OrderMoment
 
 __all__ = [
     "denial",
@@ -26,6 +30,7 @@ __all__ = [
     "instrument",
     "mark_price",
     "market_data",
+    "market_trades",
     "order",
     "order_update",
     "position",
@@ -66,8 +71,8 @@ def _request(value: PendingRequest) -> tp.RequestInFlight:
     )
 
 
-def order(value: Order, instrument: Instrument | None) -> tp.Order:
-    """An order as it stands now."""
+def order(value: Order | OrderMoment, instrument: Instrument | None) -> tp.Order:
+    """An order as it stands now, or stood then."""
     average = None
     if value.cum_quantity and instrument is not None:
         average = average_price_text(value.cum_notional, value.cum_quantity, instrument)
@@ -95,7 +100,12 @@ def order(value: Order, instrument: Instrument | None) -> tp.Order:
 
 
 def order_update(
-    seq: int, at_ns: int, event: Event, value: Order, instrument: Instrument | None, effect: Effect | None
+    seq: int,
+    at_ns: int,
+    event: Event,
+    value: Order | OrderMoment,
+    instrument: Instrument | None,
+    effect: Effect | None,
 ) -> tp.OrderUpdate:
     """A change of an order. ``effect``: what its report did to positions, where that is known."""
     report = event.report if isinstance(event, Reported) else None
@@ -235,14 +245,38 @@ def market_data(symbol: str, quote: Quote | None, book: Book | None, depth: int)
     return wire
 
 
+def market_trades(symbol: str, life: str, told: Told) -> mp.MarketTrades:
+    """Lines of a tape, and what was left out before them."""
+    return mp.MarketTrades(
+        symbol=symbol,
+        life=life,
+        trades=[
+            mp.Trade(
+                number=line.number,
+                kind=int(line.kind),  # type: ignore[arg-type]
+                trade_number=line.of if line.kind is not LineKind.TRADE else line.number,
+                price=line.price,
+                quantity=line.quantity,
+                aggressor=int(line.aggressor or 0),  # type: ignore[arg-type]
+                at_ns=line.at_ns,
+            )
+            for line in told.lines
+        ],
+        left_out=told.left_out,
+        left_out_quantity=told.left_out_quantity,
+        traded=told.place.total,
+    )
+
+
 def _levels(levels: Iterable[Level]) -> list[tp.Level]:
-    return [tp.Level(price=level.price, quantity=level.quantity) for level in levels]
+    return [tp.Level(price=level.price, quantity=level.quantity, orders=level.orders) for level in levels]
 
 
 # The wire's numbers are the core's; see from_wire.
 for _kind, _wire, _prefix in (
     (ExecType, tp.ExecutionType, "EXECUTION_TYPE_"),
     (RequestKind, tp.RequestKind, "REQUEST_KIND_"),
+    (LineKind, mp.TradeKind, "TRADE_KIND_"),
 ):
     assert {_prefix + member.name: int(member) for member in _kind} == {
         name: number for name, number in _wire.items() if number

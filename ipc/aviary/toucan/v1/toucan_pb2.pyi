@@ -1,3 +1,4 @@
+from aviary.toucan.v1 import market_pb2 as _market_pb2
 from aviary.toucan.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -256,22 +257,34 @@ class WatchPositionsResponse(_message.Message):
     def __init__(self, positions: _Optional[_Iterable[_Union[_types_pb2.Position, _Mapping]]] = ..., seq: _Optional[int] = ..., is_stale: _Optional[bool] = ...) -> None: ...
 
 class WatchMarketDataRequest(_message.Message):
-    __slots__ = ("symbols", "depth", "rate_max")
+    __slots__ = ("symbols", "depth", "rate_max", "with_trades", "without_prices", "trades_before", "after")
     SYMBOLS_FIELD_NUMBER: _ClassVar[int]
     DEPTH_FIELD_NUMBER: _ClassVar[int]
     RATE_MAX_FIELD_NUMBER: _ClassVar[int]
+    WITH_TRADES_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_PRICES_FIELD_NUMBER: _ClassVar[int]
+    TRADES_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     symbols: _containers.RepeatedScalarFieldContainer[str]
     depth: int
     rate_max: int
-    def __init__(self, symbols: _Optional[_Iterable[str]] = ..., depth: _Optional[int] = ..., rate_max: _Optional[int] = ...) -> None: ...
+    with_trades: bool
+    without_prices: bool
+    trades_before: int
+    after: _containers.RepeatedCompositeFieldContainer[_market_pb2.TradePlace]
+    def __init__(self, symbols: _Optional[_Iterable[str]] = ..., depth: _Optional[int] = ..., rate_max: _Optional[int] = ..., with_trades: _Optional[bool] = ..., without_prices: _Optional[bool] = ..., trades_before: _Optional[int] = ..., after: _Optional[_Iterable[_Union[_market_pb2.TradePlace, _Mapping]]] = ...) -> None: ...
 
 class WatchMarketDataResponse(_message.Message):
-    __slots__ = ("market_data", "is_stale")
+    __slots__ = ("market_data", "is_stale", "trades", "stale_symbols")
     MARKET_DATA_FIELD_NUMBER: _ClassVar[int]
     IS_STALE_FIELD_NUMBER: _ClassVar[int]
+    TRADES_FIELD_NUMBER: _ClassVar[int]
+    STALE_SYMBOLS_FIELD_NUMBER: _ClassVar[int]
     market_data: _containers.RepeatedCompositeFieldContainer[_types_pb2.MarketData]
     is_stale: bool
-    def __init__(self, market_data: _Optional[_Iterable[_Union[_types_pb2.MarketData, _Mapping]]] = ..., is_stale: _Optional[bool] = ...) -> None: ...
+    trades: _containers.RepeatedCompositeFieldContainer[_market_pb2.MarketTrades]
+    stale_symbols: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, market_data: _Optional[_Iterable[_Union[_types_pb2.MarketData, _Mapping]]] = ..., is_stale: _Optional[bool] = ..., trades: _Optional[_Iterable[_Union[_market_pb2.MarketTrades, _Mapping]]] = ..., stale_symbols: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DropCopyRequest(_message.Message):
     __slots__ = ("after_seq", "accounts")
@@ -300,14 +313,16 @@ class DropCopyEvent(_message.Message):
     def __init__(self, seq: _Optional[int] = ..., at_ns: _Optional[int] = ..., event: _Optional[str] = ..., user: _Optional[str] = ..., account: _Optional[str] = ..., order_id: _Optional[int] = ..., json: _Optional[str] = ...) -> None: ...
 
 class DropCopyResponse(_message.Message):
-    __slots__ = ("events", "seq", "gap_until_seq")
+    __slots__ = ("events", "seq", "gap_until_seq", "is_stale")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
     GAP_UNTIL_SEQ_FIELD_NUMBER: _ClassVar[int]
+    IS_STALE_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[DropCopyEvent]
     seq: int
     gap_until_seq: int
-    def __init__(self, events: _Optional[_Iterable[_Union[DropCopyEvent, _Mapping]]] = ..., seq: _Optional[int] = ..., gap_until_seq: _Optional[int] = ...) -> None: ...
+    is_stale: bool
+    def __init__(self, events: _Optional[_Iterable[_Union[DropCopyEvent, _Mapping]]] = ..., seq: _Optional[int] = ..., gap_until_seq: _Optional[int] = ..., is_stale: _Optional[bool] = ...) -> None: ...
 
 class SessionRequest(_message.Message):
     __slots__ = ("tag", "open", "submit", "cancel", "replace", "mass_cancel", "close")
@@ -400,12 +415,14 @@ class SetTradingStateRequest(_message.Message):
     def __init__(self, key: _Optional[_Union[RequestKey, _Mapping]] = ..., node: _Optional[str] = ..., level: _Optional[_Union[_types_pb2.TradingLevel, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class SetTradingStateResponse(_message.Message):
-    __slots__ = ("order_ids", "seq")
+    __slots__ = ("order_ids", "seq", "staged_ids")
     ORDER_IDS_FIELD_NUMBER: _ClassVar[int]
     SEQ_FIELD_NUMBER: _ClassVar[int]
+    STAGED_IDS_FIELD_NUMBER: _ClassVar[int]
     order_ids: _containers.RepeatedScalarFieldContainer[int]
     seq: int
-    def __init__(self, order_ids: _Optional[_Iterable[int]] = ..., seq: _Optional[int] = ...) -> None: ...
+    staged_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, order_ids: _Optional[_Iterable[int]] = ..., seq: _Optional[int] = ..., staged_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ListLimitsRequest(_message.Message):
     __slots__ = ("node",)

@@ -201,7 +201,7 @@ class OrderEntryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchMarketData(self, request, context):
-        """Top of book and last trade, conflated.
+        """Top of book and last trade, and if asked for depth and trades; conflated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

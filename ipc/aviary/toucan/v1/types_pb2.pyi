@@ -363,12 +363,14 @@ class RiskNode(_message.Message):
     def __init__(self, node: _Optional[str] = ..., level: _Optional[_Union[TradingLevel, str]] = ..., effective_level: _Optional[_Union[TradingLevel, str]] = ..., blocked_until_ns: _Optional[int] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., open_orders: _Optional[int] = ..., open_notional: _Optional[str] = ...) -> None: ...
 
 class Level(_message.Message):
-    __slots__ = ("price", "quantity")
+    __slots__ = ("price", "quantity", "orders")
     PRICE_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
     price: int
     quantity: int
-    def __init__(self, price: _Optional[int] = ..., quantity: _Optional[int] = ...) -> None: ...
+    orders: int
+    def __init__(self, price: _Optional[int] = ..., quantity: _Optional[int] = ..., orders: _Optional[int] = ...) -> None: ...
 
 class MarketData(_message.Message):
     __slots__ = ("symbol", "bid_price", "bid_quantity", "ask_price", "ask_quantity", "last_price", "last_quantity", "volume", "is_halted", "at_ns", "bids", "asks")

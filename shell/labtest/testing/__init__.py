@@ -1,0 +1,3 @@
+"""Tests over live environments: what the pytest plugin and ``labtest run`` share."""
+
+__all__: list[str] = []
