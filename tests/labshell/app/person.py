@@ -110,6 +110,21 @@ class Person:
         """Presses keys."""
         os.write(self.terminal, text.encode())
 
+    def presses(self, key: str, text: str) -> None:
+        """Again and again, until the text is on the screen."""
+        pressed_s = -1.0
+
+        def shows() -> bool:
+            nonlocal pressed_s
+            if text in self.screen:
+                return True
+            if time.monotonic() - pressed_s > 0.5:
+                self.type(key)
+                pressed_s = time.monotonic()
+            return False
+
+        self.waits(shows, f"{text!r} was not shown")
+
     def enter(self, line: str) -> None:
         """Types a line."""
         self.type(line + "\r")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rich.table import Table as RichTable
 from tests.labshell.app.latency import measure
 from tests.labshell.app.person import Person
+from tests.readable import readable
 
 from labshell.app.harmless import harmless, harmless_line
 from labshell.app.limits import (
@@ -252,8 +253,10 @@ def test_what_a_stuck_terminal_does_not_take_is_bounded_and_drawn_anew() -> None
             assert not torn
             taken = b""
             while not torn:
-                taken += os.read(outside, 65536)
-                await asyncio.sleep(0)
+                # Nothing may be there before the loop has written more, which it does between two looks.
+                if readable(outside, timeout_s=0):
+                    taken += os.read(outside, 65536)
+                await asyncio.sleep(0.001)
             assert terminal.pending_bytes == 0
             terminal.write("again")
             await terminal.drained()
