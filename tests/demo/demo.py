@@ -48,6 +48,8 @@ BUCKET = "market"
 FOLDER_BUCKET = "archive"
 PAGE_BYTES = 4096
 WARM_READS = 3
+#: What was read is counted at once, unless a machine is very busy.
+COUNTED_WITHIN_S = 5.0
 START_TIMEOUT_S = 60.0
 
 #: What the table needs; a narrower terminal folds its lines rather than losing columns.
@@ -300,8 +302,14 @@ def _measure(
 
 
 def _filled_bytes(cache: Any) -> int:
-    """Bytes that the master has fetched from its origins so far, by its own count."""
-    return int(cache.status().counters.get("bytes_filled", 0))
+    """Bytes that the master has fetched from its origins so far, by its own count.
+
+    A reader has the last bytes of a block before the block is counted as filled, so what is under way is waited for.
+    """
+    deadline_s = time.monotonic() + COUNTED_WITHIN_S
+    while (counters := cache.status().counters).get("fills_under_way", 0) and time.monotonic() < deadline_s:
+        time.sleep(0.002)
+    return int(counters.get("bytes_filled", 0))
 
 
 def _tier(fetched_bytes: int) -> str:

@@ -160,8 +160,8 @@ def _order_table(orders: list[Order]) -> Table:
     for order in orders[:10]:
         average = "" if order.average_price is None else f"{order.average_price:,.2f}"
         table.add_row(
-            str(order.order_id), order.side.name, order.status.name, order.session, f"{order.quantity}",
-            f"{order.price:,.2f}", f"{order.cum_quantity}", average,
+            str(order.order_id), order.side.name, order.status.name, order.session, f"{order.quantity:f}",
+            f"{order.price:,.2f}", f"{order.cum_quantity:f}", average,
         )  # fmt: skip
     return table
 
@@ -178,10 +178,10 @@ def _position_table(positions: Any) -> Table:
         table.add_row(
             one.account,
             one.symbol,
-            f"{one.quantity}",
+            f"{one.quantity:f}",
             *texts,
-            f"{one.bought_quantity}",
-            f"{one.sold_quantity}",
+            f"{one.bought_quantity:f}",
+            f"{one.sold_quantity:f}",
         )
     return table
 
