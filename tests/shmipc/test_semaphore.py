@@ -167,11 +167,11 @@ def test_the_kernel_is_asked_on_the_monotonic_clock_for_a_short_time(
     monkeypatch.setattr(time, "time", lambda: pytest.fail("the wall clock has no part in it"))
     semaphore = Semaphore.create(name)
     try:
-        assert not semaphore.wait(2.5 * LIVENESS_CHECK_S)
+        assert not semaphore.wait(5 * LIVENESS_CHECK_S)
     finally:
         semaphore.close()
         semaphore.unlink()
-    assert len(asked) >= 3
+    assert len(asked) >= 2, "it looks in between"
     assert {clock for clock, _ in asked} == {time.CLOCK_MONOTONIC}
     assert all(left <= LIVENESS_CHECK_S for _, left in asked)
 

@@ -168,4 +168,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline = None if seconds is None else self.loop.call_later(seconds, self._late)
 
     def _late(self) -> None:
+        if self._is_between:
+            # A connection that a browser has opened to have one. An answer without a question it might take for that to its first request.
+            self.transport.close()
+            return
         self._refuse(b"408 Request Timeout", "deadline_exceeded", "the request did not arrive in time")

@@ -149,6 +149,34 @@ def test_page_that_loses_its_network_says_so(page: Page) -> None:
     becomes(page, "live")
 
 
+def test_page_of_which_a_part_does_not_arrive_says_so_and_is_loaded_again(
+    browser: Browser, desk: Desk
+) -> None:
+    page = browser.new_page()
+    try:
+        page.route("**/js/words.js", lambda route: route.abort())
+        page.goto(desk.url)
+        expect(page.locator(".loading.failed")).to_be_visible()
+        page.unroute("**/js/words.js")
+        becomes(page, "live")
+        expect(page.locator(".loading:visible")).to_have_count(0)
+    finally:
+        page.close()
+
+
+def test_page_that_takes_long_to_load_says_so(browser: Browser, desk: Desk) -> None:
+    page = browser.new_page()
+    try:
+        held: list[Route] = []
+        page.route("**/js/words.js", lambda route: held.append(route))
+        page.goto(desk.url, wait_until="commit")
+        expect(page.locator(".loading:not(.failed)")).to_be_visible()
+        held[0].continue_()
+        becomes(page, "live")
+    finally:
+        page.close()
+
+
 def test_killed_engine_makes_the_page_stale_until_it_is_followed_again(page: Page, desk: Desk) -> None:
     os.kill(desk.pids["engine"], signal.SIGKILL)
     becomes(page, "stale")

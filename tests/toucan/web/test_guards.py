@@ -440,7 +440,9 @@ def test_head_and_body_that_do_not_arrive_are_given_up(
     async def scenario() -> None:
         async with WebWorld.open(tmp_path / "web") as world:
             head = f"POST {IDENTITY} HTTP/1.1\r\nhost: {world.front.address}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n".encode()
-            for said in (b"", b"GET / HT", head, head + b"\r\n", head + b"\r\n{"):
+            reader, _ = await world.browser().connection()
+            assert await reader.read() == b"", "who has asked nothing is answered nothing"
+            for said in (b"GET / HT", head, head + b"\r\n", head + b"\r\n{"):
                 reader, writer = await world.browser().connection()
                 writer.write(said)
                 assert b" 408 " in await reader.readline(), said

@@ -5,6 +5,8 @@ const HEADER_BYTES = 5;
 // Far above a message of the gateway; a length beyond it is not one of ours.
 const ENVELOPE_BYTES_MAX = 32 << 20;
 const END_OF_STREAM = 2;
+// A login looks up a token; who cannot answer that in time is not there.
+const SESSION_MS = 10_000;
 
 // What went wrong with a call. `code` as in Connect; `denial` or `refusal` as the engine said it; `isUnknown`: it may or may not have been carried out.
 export class CallError extends Error {
@@ -122,14 +124,14 @@ export async function* stream(method, request, { csrf, signal }) {
 
 // Who is logged in: {user, csrf}, or null.
 export async function session() {
-  const answer = await fetch("/session").catch(() => null);
+  const answer = await fetch("/session", { signal: AbortSignal.timeout(SESSION_MS) }).catch(() => null);
   if (!answer) throw new CallError("unreachable", "the gateway cannot be reached");
   return answer.ok ? answer.json() : null;
 }
 
 export async function logIn(token) {
   const body = JSON.stringify(token ? { token } : {});
-  const answer = await fetch("/session", { method: "POST", headers: { "content-type": "application/json" }, body }).catch(() => null);
+  const answer = await fetch("/session", { method: "POST", headers: { "content-type": "application/json" }, body, signal: AbortSignal.timeout(SESSION_MS) }).catch(() => null);
   if (!answer) throw new CallError("unreachable", "the gateway cannot be reached");
   if (!answer.ok) throw await errorOf(answer);
   return answer.json();
