@@ -25,7 +25,6 @@ from hostkit.heartbeat import Heartbeat
 from hostkit.log import get_logger
 from hostkit.notify import notify
 from toucan.core.instruments import Instrument
-from toucan.core.values import RequestKind
 from toucan.core.venue_messages import (
     CancelOrder,
     MassStatusRequest,
@@ -57,11 +56,11 @@ __all__ = ["run_initiator"]
 _log = get_logger(program="toucan fix")
 #: Another one after each start of the host.
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_KINDS = {
-    MsgType.NEW_ORDER_SINGLE: RequestKind.NEW,
-    MsgType.ORDER_CANCEL_REQUEST: RequestKind.CANCEL,
-    MsgType.ORDER_CANCEL_REPLACE_REQUEST: RequestKind.REPLACE,
-}
+_REQUESTS = (
+    MsgType.NEW_ORDER_SINGLE,
+    MsgType.ORDER_CANCEL_REQUEST,
+    MsgType.ORDER_CANCEL_REPLACE_REQUEST,
+)
 
 
 class _Sent(msgspec.Struct, frozen=True, gc=False):
@@ -221,11 +220,11 @@ class Initiator:
         elif sent.type == MsgType.ORDER_STATUS_REQUEST:
             for question in self._open.unanswered(sent.cl_ord_id):
                 self._end_question(question)
-        kind = _KINDS.get(MsgType(sent.type)) if sent.type in _KINDS else None
-        if kind is None or sent.is_possible_resend:
+        facts = self._orders.get(sent.cl_ord_id)
+        if sent.type not in _REQUESTS or facts is None or sent.is_possible_resend:
             return  # of a resend the first one may stand
         seq = message.whole(Tag.MSG_SEQ_NUM)
-        report = not_sent_report(sent.cl_ord_id, kind, sent.orig_cl_ord_id, reason, text, time.time_ns())
+        report = not_sent_report(facts, sent.orig_cl_ord_id, reason, text, time.time_ns())
         if not (message.is_possible_duplicate and self._reports.is_repeated(report, seq)):
             self._tell(report, seq)
             self._open.told(report)
@@ -350,11 +349,7 @@ class Initiator:
             if message.symbol not in self._instruments:
                 text = f"{message.symbol} is no instrument of {self._section.venue or self._name}"
                 original = getattr(message, "orig_cl_ord_id", "")
-                self._tell(
-                    not_sent_report(
-                        message.cl_ord_id, noted.kind, original, "unknown-symbol", text, time.time_ns()
-                    )
-                )
+                self._tell(not_sent_report(noted, original, "unknown-symbol", text, time.time_ns()))
                 return None
             self._orders.note(noted)
             self._open.sent(noted)

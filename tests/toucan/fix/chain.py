@@ -84,7 +84,7 @@ class Chain:
         symbols: Iterable[str],
         *,
         port_of: Callable[[str, int], int] = lambda firm, port: port,
-        instrument: str = "",
+        instrument: Callable[[str], str] = lambda symbol: "",
         drop_copies: Iterable[str] = (),
         market_data: bool = True,
     ) -> None:
@@ -96,7 +96,7 @@ class Chain:
         instruments = folder / "instruments.toml"
         instruments.write_text(
             "".join(
-                f'[[instrument]]\nsymbol = "{symbol}"\ncurrency = "USD"\nvenue = "exchange"\n{instrument}\n'
+                f'[[instrument]]\nsymbol = "{symbol}"\ncurrency = "USD"\nvenue = "exchange"\n{instrument(symbol)}\n'
                 for symbol in symbols
             )
         )
@@ -129,6 +129,11 @@ class Chain:
         for name in names:
             self.processes[name].wait_ready()
 
+    def wait_logged_on(self, times: int = 1) -> None:
+        """Until each firm's session has been there so often."""
+        for firm in self.firms:
+            wait_until(lambda firm=firm: self.processes[firm].log.count("] logged on") >= times)  # type: ignore[misc]
+
     def launch(self, name: str) -> Process:
         """Starts one process: "exchange", "acceptor", or a firm's; it is not ready yet."""
         if name == "exchange":
@@ -150,15 +155,20 @@ class Chain:
 
     def operate(self, action: str, **fields: Any) -> list[Any]:
         """A command to the exchange's operator, which must succeed."""
+        answer = self.command(action, **fields)
+        assert answer["ok"], answer
+        told: list[Any] = answer["told"]
+        return told
+
+    def command(self, action: str, **fields: Any) -> dict[str, Any]:
+        """A command to the exchange's operator."""
         with socket.socket(socket.AF_UNIX) as channel:
             channel.settimeout(PATIENCE_S)
             channel.connect(str(self.operator_path))
             channel.sendall(json.dumps({"action": action, **fields}).encode() + b"\n")
             with channel.makefile("rb") as lines:
-                answer = json.loads(lines.readline())
-        assert answer["ok"], answer
-        told: list[Any] = answer["told"]
-        return told
+                answer: dict[str, Any] = json.loads(lines.readline())
+        return answer
 
     def close(self) -> None:
         """Ends everything; nobody may have had a bug."""

@@ -11,7 +11,7 @@ import datetime
 import re
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 
-from toucan.core.instruments import NUMBER_MAX, Instrument
+from toucan.core.instruments import Instrument
 from toucan.fix.core.message import FaultKind, FixFault, FixMessage
 
 __all__ = ["UNKNOWN_DECIMALS", "Scale", "time_ns", "time_text"]
@@ -23,6 +23,9 @@ _NUMBER = re.compile(r"-?\d+\.?\d*|-?\.\d+")
 _TIME = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d):(\d\d):(\d\d)(?:\.(\d{1,12}))?", re.ASCII)
 #: A FIX number has at most 15 significant digits; more than this is none.
 _CHARACTERS_MAX = 40
+
+#: What the seam's messages can carry; whoever trades refuses much smaller numbers, with a better word for it.
+_WHOLE_MAX = 2**63 - 1
 
 #: Of an instrument that is not known: enough to say a number again as it was said.
 UNKNOWN_DECIMALS = 8
@@ -64,7 +67,7 @@ def _scaled(message: FixMessage, tag: int, decimals: int) -> int | None:
     except ArithmeticError:
         raise FixFault(FaultKind.VALUE, tag, f"{text} cannot be traded") from None
     whole = int(scaled)
-    if whole != scaled or abs(whole) > NUMBER_MAX:
+    if whole != scaled or abs(whole) > _WHOLE_MAX:
         raise FixFault(FaultKind.VALUE, tag, f"{text} has more digits than can be traded")
     return whole
 

@@ -116,7 +116,8 @@ def _numbers(report: Report, scale: Scale) -> _Pairs:
 
 def _reasons(report: Report) -> _Pairs:
     fields: _Pairs = []
-    if report.kind is ExecType.REJECTED or report.ord_status is OrdStatus.REJECTED:
+    is_rejected = report.ord_status is OrdStatus.REJECTED and bool(report.reason)
+    if report.kind is ExecType.REJECTED or is_rejected:
         fields.append((Tag.ORD_REJ_REASON, ORD_REJ_REASONS.get(report.reason, _OTHER)))
     elif report.kind is ExecType.RESTATED:
         fields.append((Tag.EXEC_RESTATEMENT_REASON, RESTATEMENT_REASONS.get(report.reason, _OTHER)))
@@ -261,15 +262,16 @@ def _refusal_from(message: FixMessage) -> Report:
     )
 
 
-def not_sent_report(
-    cl_ord_id: str, kind: RequestKind, original: str, reason: str, text: str, at_ns: int
-) -> Report:
-    """That a request was not taken in, as the seam says it: the venue has refused the message as such, or it was never sent."""
-    if kind is RequestKind.NEW:
+def not_sent_report(facts: OrderFacts, original: str, reason: str, text: str, at_ns: int) -> Report:
+    """That a request was not taken in, as the seam says it: the venue has refused the message as such, or it was never sent.
+
+    ``original``: OrigClOrdID of a cancel or a replacement.
+    """
+    if facts.kind is RequestKind.NEW:
         return Report(
-            kind=ExecType.REJECTED, cl_ord_id=cl_ord_id, ord_status=OrdStatus.REJECTED, venue_order_id=NO_ORDER_ID,
-            cum_quantity=0, leaves_quantity=0, reason=reason, text=text, at_ns=at_ns,
+            kind=ExecType.REJECTED, cl_ord_id=facts.cl_ord_id, ord_status=OrdStatus.REJECTED, venue_order_id=NO_ORDER_ID,
+            quantity=facts.quantity, cum_quantity=0, leaves_quantity=0, reason=reason, text=text, at_ns=at_ns,
         )  # fmt: skip
     return Report(
-        kind=ExecType.CANCEL_REJECT, cl_ord_id=cl_ord_id, orig_cl_ord_id=original, reason=reason, text=text, at_ns=at_ns,
+        kind=ExecType.CANCEL_REJECT, cl_ord_id=facts.cl_ord_id, orig_cl_ord_id=original, reason=reason, text=text, at_ns=at_ns,
     )  # fmt: skip
