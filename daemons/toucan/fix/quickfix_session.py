@@ -119,7 +119,9 @@ class FixEngine:
         try:
             self._application = _make_application(fix, handler)
             self._stores = fix.FileStoreFactory(self._settings)
-            make = fix.SocketAcceptor if is_acceptor else fix.SocketInitiator
+            # Not SocketInitiator: a connection that is reset at the moment at which it times out is never made again. And a client that is kept
+            # waiting keeps no other one waiting.
+            make = fix.ThreadedSocketAcceptor if is_acceptor else fix.ThreadedSocketInitiator
             self._connector = make(self._application, self._stores, self._settings)
         except (fix.ConfigError, fix.RuntimeError, RuntimeError) as error:
             raise ToucanError(f"QuickFIX cannot begin: {error}") from error
