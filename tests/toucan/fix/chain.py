@@ -85,7 +85,7 @@ class Chain:
         *,
         port_of: Callable[[str, int], int] = lambda firm, port: port,
         instrument: Callable[[str], str] = lambda symbol: "",
-        drop_copies: Iterable[str] = (),
+        sections: Iterable[str] = (),
         market_data: bool = True,
     ) -> None:
         self.folder = folder
@@ -112,7 +112,7 @@ class Chain:
             f"store = {json.dumps(str(folder / 'acceptor'))}"
         )
         lines += [f'[fix_acceptor.session.{firm.upper()}]\nfirm = "{firm}"' for firm in self.firms]
-        lines += list(drop_copies)
+        lines += list(sections)
         self.config = folder / "toucan.toml"
         self.config.write_text("\n".join(lines) + "\n")
         self.processes: dict[str, Process] = {}
