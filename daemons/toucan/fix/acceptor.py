@@ -191,7 +191,9 @@ class Acceptor:
             print(msgspec.json.encode({"ready": True, "pid": os.getpid(), "port": self._section.port}).decode(), flush=True)  # fmt: skip
         beat_s = min(_BEAT_S, (watchdog_s() or 4 * _BEAT_S) / 4)
         while not stop.wait(beat_s):
-            notify(WATCHDOG="1", STATUS=self._status())
+            turning = [desk.is_turning() for desk in self.desks.values()]
+            if all(turning):
+                notify(WATCHDOG="1", STATUS=self._status())
         notify(STOPPING="1")
         self._engine.log_everybody_out()
         for desk in self.desks.values():

@@ -35,7 +35,14 @@ from toucan.fix.core.market import MarketRequest, security_status, snapshot, unk
 from toucan.fix.core.message import FixMessage
 from toucan.fix.core.reports import no_orders, report_to_fix
 from toucan.fix.core.tags import MsgType, Tag
-from toucan.fix.limits import ACCEPTOR_WAIT_S, DESK_END_S_MAX, INBOX_MAX, QUESTIONS_MAX, REPORTS_KEPT_MAX
+from toucan.fix.limits import (
+    ACCEPTOR_WAIT_S,
+    DESK_END_S_MAX,
+    DESK_TURN_S_MAX,
+    INBOX_MAX,
+    QUESTIONS_MAX,
+    REPORTS_KEPT_MAX,
+)
 from toucan.fix.order_book import OrderBook
 from toucan.fix.position import Place, PositionFile
 from toucan.fix.quickfix_session import end_process
@@ -114,6 +121,7 @@ class FirmDesk:
         self._market: dict[str, Quote] = {}
         self._books: dict[str, Book] = {}
         self._dirty: dict[str, None] = {}
+        self._turned_s = time.monotonic()
 
     def start(self) -> None:
         """Connects, from the farthest that any session is behind."""
@@ -125,6 +133,15 @@ class FirmDesk:
         self._link.resume_from(life, seq)
         self._thread.start()
         self._link.start(self._deliver)
+
+    def is_turning(self) -> bool:
+        """Whether its thread gets on with its work; asks it to show it until the next time."""
+        is_turning = time.monotonic() - self._turned_s < DESK_TURN_S_MAX
+        self._inbox.put(self._turn)
+        return is_turning
+
+    def _turn(self) -> None:
+        self._turned_s = time.monotonic()
 
     def stop(self) -> None:
         """Ends the connection and closes the files."""

@@ -6,6 +6,7 @@ __all__ = [
     "ACCEPTOR_WAIT_S",
     "ANSWERS_KEPT_MAX",
     "DESK_END_S_MAX",
+    "DESK_TURN_S_MAX",
     "ENDING_S_MAX",
     "EXEC_IDS_KEPT_MAX",
     "INBOX_MAX",
@@ -65,6 +66,9 @@ LOGOUT_S_MAX = 2
 
 #: Portions of what the exchange tells that wait for a desk; over it the connection is dropped, and the exchange tells them again.
 INBOX_MAX = 1000
+
+#: A desk that has not got on for so long is believed to hang, and the watchdog is told nothing any more.
+DESK_TURN_S_MAX = 8.0
 
 #: At the end of a process: what waits at a desk.
 DESK_END_S_MAX = 1.0
