@@ -10,6 +10,7 @@ __all__ = [
     "ENDING_S_MAX",
     "EXEC_IDS_KEPT_MAX",
     "INBOX_MAX",
+    "LOGON_PAUSE_S",
     "LOGON_S_MAX",
     "LOGOUT_S_MAX",
     "LOG_BYTES_KEPT",
@@ -72,6 +73,9 @@ DESK_TURN_S_MAX = 8.0
 
 #: At the end of a process: what waits at a desk.
 DESK_END_S_MAX = 1.0
+
+#: Between the order to log out and the first look at who still is: a session counts as logged on a moment after the other side hears of it.
+LOGON_PAUSE_S = 0.05
 
 #: At the end of a process: how long Logout may take in all.
 ENDING_S_MAX = 3.0

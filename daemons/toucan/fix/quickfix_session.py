@@ -19,7 +19,7 @@ from hostkit.log import get_logger
 from toucan.errors import ToucanError
 from toucan.fix.core.groups import GROUPS, HEADER_TAGS, dictionary_xml
 from toucan.fix.core.message import FaultKind, FixFault, FixMessage, masked
-from toucan.fix.limits import ENDING_S_MAX, LOGON_S_MAX, LOGOUT_S_MAX
+from toucan.fix.limits import ENDING_S_MAX, LOGON_PAUSE_S, LOGON_S_MAX, LOGOUT_S_MAX
 
 __all__ = [
     "FixEngine",
@@ -171,12 +171,12 @@ class FixEngine:
 
     def log_everybody_out(self) -> None:
         """Logs all sessions out and waits for it, for a limited time."""
-        sessions = [self.session(other) for other in self._ids]
-        logged_on = [session for session in sessions if session is not None and session.isLoggedOn()]
-        for session in logged_on:
+        sessions = [one for other in self._ids if (one := self.session(other)) is not None]
+        for session in sessions:
             session.logout("the process ends")
+        time.sleep(LOGON_PAUSE_S)  # one that is just logging on is logged on by then
         deadline = time.monotonic() + ENDING_S_MAX
-        while any(session.isLoggedOn() for session in logged_on) and time.monotonic() < deadline:
+        while any(session.isLoggedOn() for session in sessions) and time.monotonic() < deadline:
             time.sleep(0.02)
 
 

@@ -24,6 +24,8 @@ class RawClient:
         self.target = target
         self.symbol = "ABC"
         self.next_seq = 1
+        #: The number of the newest message that came in its turn.
+        self.last_seq = 0
         self.received: list[FixMessage] = []
         self._buffer = b""
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
@@ -95,6 +97,7 @@ class RawClient:
         while True:
             message = self._read()
             self.received.append(message)
+            self.last_seq = max(self.last_seq, message.whole(34))
             if not kinds or message.type in kinds:
                 return message
 
