@@ -29,7 +29,7 @@ from toucan.fix.quickfix_session import FixEngine, LogonRefused, SessionPlan, en
 from toucan.fix.settings import DropCopySection, FixAcceptorSection, FixSessionSection, read_password
 from toucan.venue.socket_link import SocketVenueLink
 
-__all__ = ["run_acceptor"]
+__all__ = ["Acceptor", "run_acceptor"]
 
 _log = get_logger(program="toucan fix-acceptor")
 #: How often the main thread says that the process lives.
@@ -215,5 +215,6 @@ def run_acceptor(
 ) -> None:
     """Serves until it is told to stop; ends the process. Raises :class:`~toucan.errors.ToucanError` if it cannot begin."""
     load_quickfix()
+    os.umask(0o077)  # QuickFIX stores every message, passwords of Logons included
     Acceptor(section, instruments).serve(announces_ready)
     end_process(0)

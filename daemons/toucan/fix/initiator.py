@@ -51,7 +51,7 @@ from toucan.fix.settings import FixSection, read_password
 from toucan.fix.venue_server import VenueServer
 from toucan.market.listening import unix_listener
 
-__all__ = ["run_initiator"]
+__all__ = ["Initiator", "run_initiator"]
 
 _log = get_logger(program="toucan fix")
 #: Another one after each start of the host.
@@ -428,6 +428,7 @@ def run_initiator(
 ) -> None:
     """Serves until it is told to stop; ends the process. Raises :class:`~toucan.errors.ToucanError` if it cannot begin."""
     load_quickfix()
+    os.umask(0o077)  # QuickFIX stores every message, passwords of Logons included
     initiator = Initiator(name, section, instruments)
     asyncio.run(initiator.serve(announces_ready))
     end_process(0)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,12 @@ class Chain:
         instrument: Callable[[str], str] = lambda symbol: "",
         sections: Iterable[str] = (),
         market_data: bool = True,
+        own_settings: Mapping[str, str] | None = None,
+        log_level: str = "info",
     ) -> None:
         self.folder = folder
         self.firms = tuple(firms)
+        self.log_level = log_level
         self.port = free_port()
         self.exchange_path = folder / "exchange.sock"
         self.operator_path = folder / "operator.sock"
@@ -105,7 +108,8 @@ class Chain:
             lines.append(
                 f'[fix.{firm}]\nhost = "127.0.0.1"\nport = {port_of(firm, self.port)}\nsender_comp_id = "{firm.upper()}"\n'
                 f'target_comp_id = "AVIARY"\nheartbeat_s = 2\nreconnect_s = 1\nmarket_data = {json.dumps(market_data)}\n'
-                f"store = {json.dumps(str(folder / firm))}\nsocket = {json.dumps(str(self.socket_path(firm)))}"
+                f"store = {json.dumps(str(folder / firm))}\nsocket = {json.dumps(str(self.socket_path(firm)))}\n"
+                f"{(own_settings or {}).get(firm, '')}"
             )
         lines.append(
             f"[fix_acceptor]\nport = {self.port}\nexchange = {json.dumps(str(self.exchange_path))}\n"
@@ -142,9 +146,11 @@ class Chain:
                 "--instruments", str(self.folder / "instruments.toml"), "--ready",
             ]  # fmt: skip
         elif name == "acceptor":
-            command = ["-m", "toucan.cli", "fix-acceptor", "--config", str(self.config), "--ready"]
+            command = ["-m", "toucan.cli", "fix-acceptor"]
         else:
-            command = ["-m", "toucan.cli", "fix", name, "--config", str(self.config), "--ready"]
+            command = ["-m", "toucan.cli", "fix", name]
+        if name != "exchange":
+            command += ["--config", str(self.config), "--ready", "--log-level", self.log_level]
         process = self.processes[name] = Process(self.folder, name, *command)
         return process
 

@@ -27,7 +27,9 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     sections = [f'[fix_acceptor.session.CLIENT{number}]\nfirm = "firm{number}"' for number in range(_CLIENTS)]
     sections[0] += f'\nusername = "ali"\npassword_file = "{folder / "password"}"'
     sections.append('[fix_acceptor.drop_copy.COPY]\nfirms = ["firm1", "firm2"]')
-    chain = Chain(folder, (), [f"S{number}" for number in range(_CLIENTS)], sections=sections)
+    chain = Chain(
+        folder, (), [f"S{number}" for number in range(_CLIENTS)], sections=sections, log_level="debug"
+    )
     chain.start()
     yield chain
     assert "open sesame" not in "".join(process.log for process in chain.processes.values())

@@ -28,9 +28,16 @@ _KINDS = ("kill one", "kill acceptor", "cut one", "kill other", "cut both", "sil
 
 
 class _Rig:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, own_settings: dict[str, str] | None = None) -> None:
         self.relays: dict[str, Relay] = {}
-        self.chain = Chain(folder, ("one", "other"), ("ABC",), port_of=self._relayed, market_data=False)
+        self.chain = Chain(
+            folder,
+            ("one", "other"),
+            ("ABC",),
+            port_of=self._relayed,
+            market_data=False,
+            own_settings=own_settings,
+        )
         self.chain.start()
         self.firms = {name: TradingFirm(self.chain.socket_path(name), name) for name in self.chain.firms}
         for firm in self.firms.values():
@@ -56,6 +63,14 @@ class _Rig:
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[_Rig]:
     rig = _Rig(tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Iterator[_Rig]:
+    """One asks for its orders one by one; the other's numbers begin anew at each logon."""
+    rig = _Rig(tmp_path, {"one": "mass_status = false", "other": "reset_on_logon = true"})
     yield rig
     rig.close()
 
@@ -138,3 +153,29 @@ def test_an_exchange_that_begins_a_new_life_ends_the_sessions_and_what_was_open_
     assert order not in firm._seen
     again = firm.order(Side.BUY, 50)
     wait_until(lambda: again in standings(firm.reports))
+
+
+def test_sessions_as_some_venues_want_them(odd: _Rig) -> None:
+    chance = random.Random(_SEED)
+    for kind in ("cut one", "kill one", "kill acceptor"):
+        _break(odd, kind, chance)
+    for firm in odd.firms.values():
+        firm.settle()
+    for name in odd.firms:
+        before = odd.firms[name].times_ready
+        odd.chain.restart(name)
+        odd.firms[name].wait_ready(before + 1)
+    buy, sell = odd.firms["one"].order(Side.BUY, 60), odd.firms["other"].order(Side.SELL, 40)
+    wait_until(lambda: sell in standings(odd.firms["other"].reports))
+    for firm in odd.firms.values():
+        firm.settle()
+    odd.chain.processes["acceptor"].kill()
+    one, other = odd.firms["one"], odd.firms["other"]
+    truth = odd.truth("one")
+    assert buy in standings(truth)
+    assert standings(one.reports) == standings(truth)
+    assert one.fills == {report.exec_id: 1 for report in truth if report.kind is ExecType.TRADE}
+    assert not one.lost & standings(truth).keys()
+    # What was sent into a connection that had ended is not sent again; all the rest is there, and once.
+    assert set(other.fills.values()) <= {1}
+    assert other.fills.keys() <= {report.exec_id for report in odd.truth("other")}
