@@ -158,9 +158,7 @@ class FirmDesk:
 
     def left(self, consumer: Consumer) -> None:
         """A session has ended, and its subscriptions with it."""
-        consumer.is_on = False
-        consumer.quotes.clear()
-        consumer.statuses.clear()
+        self._inbox.put(lambda: self._leave(consumer))
 
     def take(self, request: ToVenue) -> bool:
         """Hands a request to the exchange; False: it cannot be reached, and the request was not sent."""
@@ -257,6 +255,11 @@ class FirmDesk:
             if report is not self._held:
                 self._tell(consumer, report, is_first=number == 0)
 
+    def _leave(self, consumer: Consumer) -> None:
+        consumer.is_on = False
+        consumer.quotes.clear()
+        consumer.statuses.clear()
+
     def _subscribe(self, consumer: Consumer, wanted: MarketRequest, kind: str) -> None:
         table = consumer.statuses if kind == MsgType.SECURITY_STATUS_REQUEST else consumer.quotes
         if wanted.ends:
@@ -266,6 +269,8 @@ class FirmDesk:
         unknown = next((symbol for symbol in wanted.symbols if symbol not in self._instruments), None)
         if unknown is not None:
             self._send(consumer.session, unknown_symbol(wanted.request_id, unknown))
+            return
+        if not consumer.is_on:
             return
         for symbol in wanted.symbols:
             table[symbol] = wanted
