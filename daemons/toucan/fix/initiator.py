@@ -63,6 +63,11 @@ _REQUESTS = (
 )
 
 
+#: BusinessRejectReason: unsupported message type, not authorized; and unknown id, which is an answer.
+_NOT_SERVED = ("3", "6")
+_UNKNOWN_ID = "1"
+
+
 class _Sent(msgspec.Struct, frozen=True, gc=False):
     """What went out under a number."""
 
@@ -215,9 +220,12 @@ class Initiator:
         )  # fmt: skip
         if sent is None:
             return  # of an earlier process: asking for the status of all orders tells
+        # Of a question that the venue cannot answer now nothing follows: the engine waits for a while and asks again.
+        business = message.get(Tag.BUSINESS_REJECT_REASON)
         if sent.type == MsgType.ORDER_MASS_STATUS_REQUEST:
-            self._ask_one_by_one(sent.question)
-        elif sent.type == MsgType.ORDER_STATUS_REQUEST:
+            if message.type == MsgType.REJECT or business in _NOT_SERVED:
+                self._ask_one_by_one(sent.question)
+        elif sent.type == MsgType.ORDER_STATUS_REQUEST and business == _UNKNOWN_ID:
             for question in self._open.unanswered(sent.cl_ord_id):
                 self._end_question(question)
         facts = self._orders.get(sent.cl_ord_id)

@@ -71,7 +71,7 @@ class OpenOrders:
             return ids
 
     def unanswered(self, cl_ord_id: str) -> list[str]:
-        """The venue refuses to say how an order stands; gives the questions that are answered with that."""
+        """The venue says that it knows no such order; gives the questions that are answered with that."""
         with self._lock:
             return self._answered((cl_ord_id,))
 

@@ -88,7 +88,7 @@ class VenueServer:
                 engine=resume.venue_seq,
                 here=log.newest_seq,
             )
-            log.begin_life()
+            log.begin_life()  # it waits for the disk, once in the life of a damaged file
         old, self._current = self._current, connection
         if old is not None and old is not connection:
             old.cut("the engine has connected anew")
