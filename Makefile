@@ -6,7 +6,7 @@
 # make pictures                the blotter's pictures in docs, made again in a browser
 # make promtool                Prometheus's checker of alert rules, for the tests
 # make clients                 the S3 clients that tests run unmodified, each in an environment of its own
-# make install-systemd         the daemons as services of this host: DESTDIR, PREFIX, INTERPRETER, WHEEL (needs root); uninstall-systemd
+# make install-systemd         the daemons as services of this host: DESTDIR, PREFIX, INTERPRETER, WHEEL, EXTRA (needs root); uninstall-systemd
 # make lab-files              what the example environment of labtest and labshell (tests/system/lab.toml) installs on its hosts
 # make system-packages         Debian packages that benchmarks compare against, and that tests need (needs root)
 
@@ -131,10 +131,11 @@ DESTDIR ?=
 PREFIX ?= /opt/aviary
 INTERPRETER ?= /usr/bin/python3
 WHEEL ?=
+EXTRA ?=
 INSTALL_SYSTEMD = $(PYTHON) systemd/install.py --destdir "$(DESTDIR)" --prefix "$(PREFIX)"
 
 install-systemd:
-	@$(INSTALL_SYSTEMD) --interpreter "$(INTERPRETER)" $(if $(WHEEL),--wheel "$(WHEEL)")
+	@$(INSTALL_SYSTEMD) --interpreter "$(INTERPRETER)" $(if $(WHEEL),--wheel "$(WHEEL)") $(if $(EXTRA),--extra "$(EXTRA)")
 
 uninstall-systemd:
 	@$(INSTALL_SYSTEMD) --uninstall

@@ -52,13 +52,16 @@ class Layout:
         return Path(f"{self.destdir}{path}") if self.destdir else Path(path)
 
 
-def install(wheel: Path, layout: Layout, interpreter: Path) -> Path:
-    """Installs a wheel; gives the release's folder as it will be called. Raises SystemExit with what to do."""
+def install(wheel: Path, layout: Layout, interpreter: Path, extra: str = "") -> Path:
+    """Installs a wheel; gives the release's folder as it will be called. Raises SystemExit with what to do.
+
+    ``extra``: names of more of its extras, separated by commas; a release with others is another release.
+    """
     _check_interpreter(interpreter)
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(wheel.read_bytes() + extra.encode()).hexdigest()[:12]
     release = layout.prefix / "releases" / f"{wheel.name.split('-')[1]}-{digest}"
     if not layout.on_disk(release).exists():
-        _make_release(wheel, layout, release, interpreter)
+        _make_release(wheel, layout, release, interpreter, f"{EXTRAS},{extra}" if extra else EXTRAS)
     _switch(layout, release)
     _install_files(layout, layout.on_disk(release))
     if not layout.destdir:
@@ -93,7 +96,7 @@ def _check_interpreter(interpreter: Path) -> None:
         )
 
 
-def _make_release(wheel: Path, layout: Layout, release: Path, interpreter: Path) -> None:
+def _make_release(wheel: Path, layout: Layout, release: Path, interpreter: Path, extras: str) -> None:
     """Built beside its place and renamed: a release is whole, or not there."""
     releases = layout.on_disk(release.parent)
     releases.mkdir(parents=True, exist_ok=True)
@@ -103,7 +106,7 @@ def _make_release(wheel: Path, layout: Layout, release: Path, interpreter: Path)
         _run([interpreter, "-m", "venv", "--without-pip", building])
         pip: list[str | Path] = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
         pip += ["--python", building / "bin/python"]
-        _run([*pip, "install", "--quiet", "--no-warn-script-location", f"{wheel.resolve()}[{EXTRAS}]"])
+        _run([*pip, "install", "--quiet", "--no-warn-script-location", f"{wheel.resolve()}[{extras}]"])
         _call_it(building, release)
         building.rename(layout.on_disk(release))
     except BaseException:
@@ -184,6 +187,9 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Install aviary's daemons and their systemd units.")
     parser.add_argument("--wheel", type=Path, help="a wheel of aviary; default: it is built from this source")
+    parser.add_argument(
+        "--extra", default="", help="more of aviary's extras, separated by commas, such as fix"
+    )
     parser.add_argument("--destdir", default="", help="put before every path that is written")
     parser.add_argument(
         "--prefix", default=PREFIX, help="folder of the releases and of the link to the current one"
@@ -204,7 +210,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="aviary-wheel-") as folder:
         wheel = options.wheel or _built(Path(__file__).resolve().parent.parent, Path(folder))
-        release = install(wheel, layout, options.interpreter)
+        release = install(wheel, layout, options.interpreter, options.extra)
     print(f"{layout.prefix}/current is {release}")
 
 

@@ -14,6 +14,7 @@ from toucan.core import risk_document
 from toucan.core.instruments import Instrument, Session
 from toucan.core.risk_limits import LIMITS, LimitKind, LimitSpec
 from toucan.engine.settings import EngineSection, VenueSection
+from toucan.fix.settings import DropCopySection, FixAcceptorSection, FixSection, FixSessionSection
 from toucan.server import entitlements, users
 from toucan.server.settings import ServerSection
 from toucan.web.settings import WebSection
@@ -26,7 +27,7 @@ _INTRO = """\
 All files are TOML and read strictly: a key that is not understood is an error that names file and line, and what was probably meant.
 
 `toucan.toml` is one file for all processes of a host: the engine reads `[engine]` and `[venue.NAME]`, front ends `[engine]` and `[server]`, gateways
-`[engine]` and `[web]`. `toucan dev` needs none of them.
+`[engine]` and `[web]`, FIX sessions `[engine]` and their own ([docs](toucan-fix.md)). `toucan dev` needs none of them.
 """
 
 _FIELD = re.compile(r"(\w+): [^=]+")
@@ -40,6 +41,10 @@ def settings_page() -> str:
         ("[venue.NAME]", VenueSection),
         ("[server]", ServerSection),
         ("[web]", WebSection),
+        ("[fix.NAME]", FixSection),
+        ("[fix_acceptor]", FixAcceptorSection),
+        ("[fix_acceptor.session.COMPID]", FixSessionSection),
+        ("[fix_acceptor.drop_copy.COMPID]", DropCopySection),
     ):
         parts += [f"## `{title}`\n", _struct_table(struct)]
     parts += [

@@ -11,6 +11,7 @@ import msgspec
 from hostkit.strict_toml import StrictTomlError, read_toml
 from toucan.engine.settings import EngineSection, VenueSection
 from toucan.errors import InvalidSettings
+from toucan.fix.settings import FixAcceptorSection, FixSection
 from toucan.server.settings import ServerSection
 from toucan.web.settings import WebSection
 
@@ -26,6 +27,8 @@ class ToucanSettings(msgspec.Struct, frozen=True):
     venue: dict[str, VenueSection] = {}
     server: ServerSection = ServerSection()
     web: WebSection = WebSection()
+    fix: dict[str, FixSection] = {}
+    fix_acceptor: FixAcceptorSection = FixAcceptorSection()
 
 
 def load_settings(path: Path) -> ToucanSettings:
@@ -36,6 +39,9 @@ def load_settings(path: Path) -> ToucanSettings:
         raise InvalidSettings(str(error)) from error
     settings.server.check()
     settings.web.check()
+    settings.fix_acceptor.check()
+    for name, section in settings.fix.items():
+        section.check(name)
     return settings
 
 

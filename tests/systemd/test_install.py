@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import stat
@@ -12,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from tests.systemd.conftest import SYSTEMD, make
 
 #: Where an installation of this machine itself would go.
@@ -99,6 +101,31 @@ def test_another_prefix_is_in_the_units(installed: Path, wheel: Path, tmp_path: 
     unit = (image / "usr/lib/systemd/system/cashy-master@.service").read_text()
     assert "ExecStart=/srv/programs/current/bin/cashy master" in unit
     assert "/opt/aviary" not in unit
+
+
+def test_another_extra_is_another_release_with_more_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("install", SYSTEMD / "install.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    commands: list[list[str]] = []
+    monkeypatch.setattr(program, "_run", lambda command: commands.append([str(word) for word in command]))
+    for left_out in ("_call_it", "_switch", "_install_files", "_check_interpreter"):
+        monkeypatch.setattr(program, left_out, lambda *_: None)
+    wheel = tmp_path / "aviary-0.1.0-py3-none-any.whl"
+    wheel.write_bytes(b"a wheel")
+    layout = program.Layout(str(tmp_path / "image"))
+    releases = {
+        program.install(wheel, layout, Path("/usr/bin/python3"), extra) for extra in ("", "fix", "fix")
+    }
+    assert len(releases) == 2
+    wanted = [
+        word.rpartition("[")[2] for command in commands for word in command if word.startswith(str(wheel))
+    ]
+    assert wanted == ["cashy,toucan-web,lab]", "cashy,toucan-web,lab,fix]"]
 
 
 def test_an_interpreter_that_services_cannot_reach_is_refused(wheel: Path, tmp_path: Path) -> None:

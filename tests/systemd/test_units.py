@@ -18,6 +18,7 @@ from cashy.cli import cashy_group
 from cashy.s3.credentials import load_credentials
 from cashy.settings import load_settings as load_cashy_settings
 from toucan.cli import toucan_group
+from toucan.fix.settings import FixAcceptorSection, FixSection
 from toucan.instrument_file import load_instruments
 from toucan.risk_file import read_limits
 from toucan.server.users import load_users
@@ -27,6 +28,7 @@ from toucan.web.settings import WebSection
 UNITS = SYSTEMD / "system"
 EXAMPLES = SYSTEMD / "examples"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
+NOTHING_TO_RELOAD = ("toucan-exchange.service", "toucan-fix@.service", "toucan-fix-acceptor.service")
 #: Tenths of what `systemd-analyze security` calls exposure: 2.0.
 EXPOSURE_MAX = 20
 
@@ -72,7 +74,7 @@ def test_service_has_what_every_daemon_needs(name: str) -> None:
     assert service["RemoveIPC"] == ["no"], "the arena must outlive its master"
     assert service["User"] in (["cashy"], ["toucan"]), "a dynamic user's shared memory goes with its unit"
     assert "DynamicUser" not in service
-    assert ("ExecReload" in service) == (name != "toucan-exchange.service")
+    assert ("ExecReload" in service) == (name not in NOTHING_TO_RELOAD)
 
 
 def test_options_of_commands_exist() -> None:
@@ -141,7 +143,9 @@ def test_what_examples_have_in_comments_is_right_as_well(tmp_path: Path) -> None
     keys.chmod(0o600)
     assert load_credentials(keys).authorise("AKIDRESEARCH", "research-1", "read")
     (tmp_path / "toucan.toml").write_text(uncommented(EXAMPLES / "toucan.toml"))
-    assert load_toucan_settings(tmp_path / "toucan.toml").web.has_tls
+    toucan = load_toucan_settings(tmp_path / "toucan.toml")
+    assert toucan.web.has_tls
+    assert toucan.venue["BROKER"].address == str(toucan.fix["BROKER"].socket_path("BROKER"))
     users = tmp_path / "users.toml"
     users.write_text(uncommented(EXAMPLES / "toucan-users.toml").replace("…", "0" * 64))
     users.chmod(0o600)
@@ -176,6 +180,16 @@ def test_each_gateway_has_a_socket_of_its_own_on_the_same_address() -> None:
     assert web["Unit"]["Requires"] == ["toucan-web@%i.socket"]
     assert WebSection().state == f"/run/{web['Service']['RuntimeDirectory'][0]}"
     assert web["Service"]["RuntimeDirectoryPreserve"] == ["yes"], "sessions outlive a gateway"
+
+
+def test_fix_sessions_have_the_folders_that_their_settings_say() -> None:
+    session = FixSection("h", 1, "US", "THEM")
+    service = directives("toucan-fix@.service")["Service"]
+    assert session.store_path("%i") == Path("/var/lib", service["StateDirectory"][0])
+    assert session.socket_path("%i").parent == Path("/run", service["RuntimeDirectory"][0])
+    acceptor = directives("toucan-fix-acceptor.service")["Service"]
+    assert FixAcceptorSection().store == f"/var/lib/{acceptor['StateDirectory'][0]}"
+    assert (acceptor["IPAddressDeny"], acceptor["IPAddressAllow"]) == (["any"], ["localhost"])
 
 
 def test_each_worker_has_a_socket_of_its_own_on_the_same_address() -> None:

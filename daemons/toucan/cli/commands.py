@@ -62,6 +62,8 @@ COMMANDS: tuple[CommandLine, ...] = (
     CommandLine("web", "toucan.web.__main__:main", _PROCESSES, "A gateway: calls and streams over HTTP, for browsers and scripts."),
     CommandLine("engine", "toucan.engine.__main__:main", _PROCESSES, "The order-entry engine."),
     CommandLine("exchange", "toucan.exchange.__main__:main", _PROCESSES, "The embedded exchange."),
+    CommandLine("fix", "toucan.fix.commands:fix_command", _PROCESSES, "A venue behind FIX 4.4."),
+    CommandLine("fix-acceptor", "toucan.fix.commands:fix_acceptor_command", _PROCESSES, "FIX 4.4 sessions in front of the embedded exchange."),
     CommandLine("record", "toucan.market.commands:record_command", _PROCESSES, "Write a venue's market data to a file."),
     CommandLine("replay", "toucan.market.commands:replay_command", _PROCESSES, "Play recorded market data as a venue's feed."),
 )  # fmt: skip

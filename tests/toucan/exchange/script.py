@@ -35,7 +35,7 @@ from toucan.exchange.core.exchange import Exchange
 from toucan.exchange.core.operator import Operator
 from toucan.exchange.core.scribe import Addressed
 
-__all__ = ["INSTRUMENTS", "START_NS", "Script", "check_report"]
+__all__ = ["INSTRUMENTS", "START_NS", "Script", "check_report", "shown_report"]
 
 _NS = 1_000_000_000
 #: Wednesday, 2024-01-03 12:00 UTC.
@@ -200,7 +200,7 @@ class Script:
                 self._seqs[firm] = check_report(message, self._seqs.get(firm, 0), self._exec_ids)
                 if message.kind is ExecType.TRADE:
                     self._trades.setdefault(message.cl_ord_id, []).append(message.exec_id)
-                yield f"{firm} {_shown_report(message)}"
+                yield f"{firm} {shown_report(message)}"
             else:
                 assert isinstance(message, ResumeEnd)
                 yield f"{firm} END {message.request_id}"
@@ -227,7 +227,8 @@ def check_report(report: Report, last_seq: int, exec_ids: set[str]) -> int:
     return report.venue_seq
 
 
-def _shown_report(report: Report) -> str:
+def shown_report(report: Report) -> str:
+    """A report as it is written in a scenario."""
     assert report.ord_status is not None
     words = [report.kind.name, report.cl_ord_id, report.ord_status.name]
     if report.quantity is not None:

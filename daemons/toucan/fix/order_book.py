@@ -1,0 +1,73 @@
+"""The orders of one FIX session, by each of their ids, in memory and in a file: what FIX wants repeated in each message.
+
+An id is written down before the request goes on, so whoever hears a report of it knows it, after kill -9 too. After a power cut the last ones may be
+missing: what is told of them then looks like an order that somebody else has entered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+
+import msgspec
+
+from toucan.fix.core.facts import OrderFacts
+from toucan.fix.limits import LOG_BYTES_KEPT, ORDERS_KEPT_MAX
+from toucan.fix.record_file import RecordFile
+
+__all__ = ["OrderBook"]
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(OrderFacts)
+
+
+class OrderBook:
+    """``path``: its file."""
+
+    def __init__(
+        self, path: Path, *, kept_max: int = ORDERS_KEPT_MAX, bytes_kept: int = LOG_BYTES_KEPT
+    ) -> None:
+        self._file = RecordFile(path)
+        self._kept_max = kept_max
+        self._by_id: dict[str, OrderFacts] = {}
+        self._order: deque[str] = deque()
+        #: What was wrong with the file.
+        self.end = self._file.end
+        for payload in self._file.records:
+            self._keep(_decoder.decode(payload))
+        self._file.forget_records()
+        if self._file.size > bytes_kept:
+            self._file.rewrite(_encoder.encode(facts) for facts in list(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def get(self, *ids: str) -> OrderFacts | None:
+        """What is known under the first of these ids that is known at all."""
+        for cl_ord_id in ids:
+            found = self._by_id.get(cl_ord_id)
+            if found is not None:
+                return found
+        return None
+
+    def all(self) -> list[OrderFacts]:
+        """Everything that is known, the oldest first."""
+        return list(self._by_id.values())
+
+    def note(self, facts: OrderFacts) -> None:
+        """Remembers a request, unless its id is known: the first one counts. Raises :class:`~toucan.fix.record_file.FixFileError`."""
+        if facts.cl_ord_id in self._by_id:
+            return
+        self._file.append(_encoder.encode(facts))
+        self._keep(facts)
+
+    def _keep(self, facts: OrderFacts) -> None:
+        if facts.cl_ord_id not in self._by_id:
+            self._order.append(facts.cl_ord_id)
+        self._by_id[facts.cl_ord_id] = facts
+        if len(self._order) > self._kept_max:
+            self._by_id.pop(self._order.popleft(), None)
+
+    def close(self) -> None:
+        """Syncs and closes the file."""
+        self._file.close()

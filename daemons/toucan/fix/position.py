@@ -1,0 +1,73 @@
+"""How far a session's reports are, so that after kill -9 none is missing and none is said twice under another number.
+
+The file says which report was given to QuickFIX last, and under which MsgSeqNum. It is written at the moment at which QuickFIX has drawn the number
+and not yet stored the message (``toApp``). At the next start QuickFIX's own store tells the rest: if its next number is larger, the message was
+stored, and is sent again if the client asks for it; if not, it was not, and goes out anew. Nothing is synced: what a power cut loses, the embedded
+exchange, whose reports these are, has lost as well.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from toucan.fix.core.records import RecordEnd, encode_record, read_records
+from toucan.fix.record_file import FixFileError
+
+__all__ = ["Place", "PositionFile"]
+
+#: One page, written at once.
+_BYTES = 512
+
+
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """``venue_seq`` of the exchange's life went out under ``fix_seq``; 0: it is stored for sure."""
+
+    life: str = ""
+    venue_seq: int = 0
+    fix_seq: int = 0
+
+
+class PositionFile:
+    """Of one session and one firm."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            data = os.pread(self._file, _BYTES, 0)
+        except OSError as error:
+            raise FixFileError(f"cannot use {path}: {error.strerror or error}") from error
+        #: What the file says.
+        self.place = Place()
+        #: It could not be read: everything is told again.
+        self.is_damaged = False
+        first = next(read_records(data))  # zeros fill the page behind it
+        if isinstance(first, RecordEnd):
+            self.is_damaged = first is not RecordEnd.CLEAN
+        else:
+            self.place = msgspec.msgpack.decode(first[0], type=Place)
+
+    def settle(self, next_fix_seq: int) -> Place:
+        """At a start: what was sent, with the next number of QuickFIX's store."""
+        place = self.place
+        if place.fix_seq and next_fix_seq <= place.fix_seq:
+            place = Place(place.life, place.venue_seq - 1)
+        self.write(Place(place.life, place.venue_seq))
+        return self.place
+
+    def settle_for_good(self) -> None:
+        """QuickFIX's numbers begin anew, and say nothing any more of what was stored."""
+        self.write(Place(self.place.life, self.place.venue_seq))
+
+    def write(self, place: Place) -> None:
+        """Raises :class:`~toucan.fix.record_file.FixFileError`."""
+        self.place = place
+        data = encode_record(msgspec.msgpack.encode(place))
+        try:
+            os.pwrite(self._file, data.ljust(_BYTES, b"\0"), 0)
+        except OSError as error:
+            raise FixFileError(f"cannot write {self.path}: {error.strerror or error}") from error

@@ -1,0 +1,202 @@
+"""What the FIX processes write down, and how it is after a start: whole, torn, damaged, too long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toucan.core.values import ExecType, OrdStatus, RequestKind, Side
+from toucan.core.venue_messages import Report
+from toucan.fix.core.facts import OrderFacts
+from toucan.fix.open_orders import OpenOrders
+from toucan.fix.order_book import OrderBook
+from toucan.fix.position import Place, PositionFile
+from toucan.fix.record_file import FixFileError
+from toucan.fix.report_log import ReportLog
+
+
+def _fill(exec_id: str, order: str = "x") -> Report:
+    return Report(
+        kind=ExecType.TRADE,
+        cl_ord_id=order,
+        exec_id=exec_id,
+        venue_order_id="o",
+        ord_status=OrdStatus.PARTIALLY_FILLED,
+    )
+
+
+def _status(order: str = "x", status: OrdStatus = OrdStatus.NEW) -> Report:
+    return Report(kind=ExecType.ORDER_STATUS, cl_ord_id=order, ord_status=status)
+
+
+def _log_of(path: Path, count: int = 3, **limits: int) -> ReportLog:
+    log = ReportLog(path, **limits)
+    for number in range(1, count + 1):
+        log.append(_fill(f"e{number}"), 10 * number)
+    return log
+
+
+# ---------------------------------------------------------------- the report log
+
+
+def test_reports_are_numbered_and_told_when_they_are_on_the_disk(tmp_path: Path) -> None:
+    log = _log_of(tmp_path / "log")
+    assert log.after(0, 10) == []
+    log.sync()
+    assert [report.venue_seq for report in log.after(0, 10)] == [1, 2, 3]
+    assert [report.venue_seq for report in log.after(1, 1)] == [2]
+
+
+def test_a_killed_process_goes_on_in_its_life(tmp_path: Path) -> None:
+    first = _log_of(tmp_path / "log")
+    again = ReportLog(tmp_path / "log")
+    assert (again.life, again.flaw, again.fix_seq) == (first.life, "", 30)
+    assert [report.exec_id for report in again.after(0, 10)] == ["e1", "e2", "e3"]
+    assert again.append(_fill("e4")).venue_seq == 4
+
+
+def test_a_torn_end_is_cut_in_the_same_life(tmp_path: Path) -> None:
+    first = _log_of(tmp_path / "log")
+    data = (tmp_path / "log").read_bytes()
+    (tmp_path / "log").write_bytes(data[:-3])
+    again = ReportLog(tmp_path / "log")
+    assert again.life == first.life
+    assert "not finished" in again.flaw
+    assert (again.newest_seq, again.fix_seq) == (2, 20)
+    assert again.append(_fill("e3"), 30).venue_seq == 3
+    assert ReportLog(tmp_path / "log").flaw == ""
+
+
+@pytest.mark.parametrize("place", [-3, 60])
+def test_damage_begins_a_new_life_with_what_is_in_front_of_it(tmp_path: Path, place: int) -> None:
+    first = _log_of(tmp_path / "log")
+    data = bytearray((tmp_path / "log").read_bytes())
+    data[place] ^= 0xFF
+    (tmp_path / "log").write_bytes(data)
+    again = ReportLog(tmp_path / "log")
+    assert again.life != first.life
+    assert again.flaw
+    assert [report.venue_seq for report in again.after(0, 10)] == list(range(1, again.newest_seq + 1))
+    assert ReportLog(tmp_path / "log").life == again.life
+
+
+def test_a_new_life_tells_everything_under_new_numbers(tmp_path: Path) -> None:
+    log = _log_of(tmp_path / "log", 5, kept_max=3)
+    log.sync()
+    old = log.life
+    assert log.oldest_seq == 3
+    log.begin_life()
+    assert log.life != old
+    assert [(one.venue_seq, one.exec_id) for one in log.after(0, 10)] == [(1, "e3"), (2, "e4"), (3, "e5")]
+    assert ReportLog(tmp_path / "log", kept_max=3).life == log.life
+
+
+def test_a_long_file_is_written_anew_and_goes_on(tmp_path: Path) -> None:
+    log = _log_of(tmp_path / "log", 9, kept_max=3)
+    again = ReportLog(tmp_path / "log", kept_max=3, bytes_kept=100)
+    assert (again.life, again.oldest_seq, again.newest_seq, again.fix_seq) == (log.life, 7, 9, 90)
+    again.append(_fill("e10"), 100)
+    once_more = ReportLog(tmp_path / "log", kept_max=3)
+    assert (once_more.oldest_seq, once_more.newest_seq, once_more.fix_seq) == (8, 10, 100)
+
+
+def test_a_report_that_comes_twice_is_known_by_its_execution_or_else_by_its_number(tmp_path: Path) -> None:
+    log = _log_of(tmp_path / "log")
+    for one in (log, ReportLog(tmp_path / "log")):
+        assert one.is_repeated(_fill("e2"), 99)
+        assert not one.is_repeated(_fill("e9"), 20), "a fill that is not here is taken, whatever its number"
+        assert one.is_repeated(_status(), 30)
+        assert not one.is_repeated(_status(), 31)
+        one.numbers_begin_anew()
+        assert not one.is_repeated(_status(), 30)
+        assert one.is_repeated(_fill("e2"), 1)
+    assert ReportLog(tmp_path / "log").fix_seq == 0
+
+
+def test_a_log_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    with pytest.raises(FixFileError, match="log"):
+        ReportLog(tmp_path / "log")
+
+
+# ---------------------------------------------------------------- orders
+
+
+def _facts(name: str, kind: RequestKind = RequestKind.NEW) -> OrderFacts:
+    return OrderFacts(name, "ABC", Side.BUY, kind, "a", 10)
+
+
+def test_orders_are_remembered_by_each_id_and_the_first_counts(tmp_path: Path) -> None:
+    book = OrderBook(tmp_path / "orders")
+    book.note(_facts("x"))
+    book.note(_facts("y", RequestKind.REPLACE))
+    book.note(OrderFacts("x", "LOT", Side.SELL))
+    again = OrderBook(tmp_path / "orders")
+    assert again.get("nix", "x") == _facts("x")
+    assert again.get("y") == _facts("y", RequestKind.REPLACE)
+    assert again.get("nix") is None
+
+
+@pytest.mark.parametrize("bytes_kept", [1, 1 << 20])
+def test_the_oldest_orders_are_forgotten_first(tmp_path: Path, bytes_kept: int) -> None:
+    book = OrderBook(tmp_path / "orders", kept_max=3)
+    for number in range(4):
+        book.note(_facts(f"x{number}"))
+    for one in (book, OrderBook(tmp_path / "orders", kept_max=3, bytes_kept=bytes_kept)):
+        assert len(one) == 3
+        assert (one.get("x0"), one.get("x3")) == (None, _facts("x3"))
+
+
+def test_what_may_be_open_is_asked_for_and_each_answer_counts() -> None:
+    told = [_status("x1"), _status("x2", OrdStatus.CANCELED), _fill("e", "x3")]
+    orders = OpenOrders([_facts("x0"), _facts("x1"), _facts("x2"), _facts("c", RequestKind.CANCEL)], told)
+    assert orders.ask("q") == ["x0", "x1", "x3"]
+    assert orders.told(_status("x0")) == []
+    assert orders.told(_fill("e2", "x1")) == [], "only its status answers the question"
+    assert orders.unanswered("x3") == []
+    assert orders.told(_status("x1")) == ["q"]
+    assert orders.told(_status("x1")) == []
+
+
+def test_an_order_is_asked_for_by_its_newest_id_and_not_when_it_has_ended() -> None:
+    orders = OpenOrders([_facts("x")], [])
+    orders.told(Report(kind=ExecType.REPLACED, cl_ord_id="y", orig_cl_ord_id="x", ord_status=OrdStatus.NEW))
+    assert orders.ask("q") == ["y"]
+    orders.told(
+        Report(kind=ExecType.CANCEL_REJECT, cl_ord_id="c", orig_cl_ord_id="y", ord_status=OrdStatus.FILLED)
+    )
+    orders.told(Report(kind=ExecType.REJECTED, cl_ord_id="y", ord_status=OrdStatus.NEW))
+    assert orders.ask("q") == ["y"], "a second copy was rejected, not the order"
+    orders.told(
+        Report(kind=ExecType.CANCELED, cl_ord_id="c", orig_cl_ord_id="y", ord_status=OrdStatus.CANCELED)
+    )
+    assert orders.ask("q") == []
+
+
+# ---------------------------------------------------------------- positions
+
+
+@pytest.mark.parametrize(
+    ("next_fix_seq", "venue_seq"),
+    [(8, 5), (7, 4), (6, 4)],
+)
+def test_quickfixs_store_says_whether_the_last_report_was_stored(
+    tmp_path: Path, next_fix_seq: int, venue_seq: int
+) -> None:
+    PositionFile(tmp_path / "at").write(Place("L", 5, 7))
+    assert PositionFile(tmp_path / "at").settle(next_fix_seq) == Place("L", venue_seq)
+    assert PositionFile(tmp_path / "at").place == Place("L", venue_seq)
+
+
+def test_a_position_that_is_sure_stays_and_a_damaged_one_tells_everything_again(tmp_path: Path) -> None:
+    position = PositionFile(tmp_path / "at")
+    assert position.place == Place()
+    position.write(Place("a life", 5, 7))
+    position.settle_for_good()
+    assert PositionFile(tmp_path / "at").settle(1) == Place("a life", 5)
+    data = bytearray((tmp_path / "at").read_bytes())
+    data[9] ^= 1
+    (tmp_path / "at").write_bytes(data)
+    damaged = PositionFile(tmp_path / "at")
+    assert (damaged.is_damaged, damaged.place) == (True, Place())
