@@ -11,7 +11,7 @@ from tests.toucan.exchange.running import PATIENCE_S
 from toucan.fix.core.amounts import time_text
 from toucan.fix.core.message import SOH, FixMessage
 
-__all__ = ["RawClient"]
+__all__ = ["RawClient", "RawVenue"]
 
 Pair = tuple[int, str | int]
 
@@ -28,7 +28,10 @@ class RawClient:
         self.last_seq = 0
         self.received: list[FixMessage] = []
         self._buffer = b""
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+        self._socket = self._opened(port)
+
+    def _opened(self, port: int) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self
@@ -144,3 +147,20 @@ class RawClient:
         whole, self._buffer = self._buffer[:end], self._buffer[end:]
         assert int(whole[-4:-1]) == sum(whole[:-7]) % 256, "a wrong checksum"
         return FixMessage.parse(whole.decode())
+
+
+class RawVenue(RawClient):
+    """The other side: listens on a port, and lets one client log on."""
+
+    def __init__(self, port: int, comp_id: str, target: str, *, next_seq: int = 1) -> None:
+        super().__init__(port, comp_id, target=target)
+        self.next_seq = next_seq
+        self.logon = self.next("A")
+        self.send("A", (98, 0), (108, 30))
+
+    def _opened(self, port: int) -> socket.socket:
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            listener.settimeout(PATIENCE_S)
+            connection, _ = listener.accept()
+        connection.settimeout(PATIENCE_S)
+        return connection

@@ -1,0 +1,131 @@
+"""``toucan fix`` at a venue made by hand, which speaks as venues do and the embedded exchange does not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.toucan.exchange.running import RawFirm
+from tests.toucan.fix.chain import Chain, wait_until
+from tests.toucan.fix.raw_client import Pair, RawVenue
+
+from toucan.core.values import ExecType, OrderType, OrdStatus, Side, TimeInForce
+from toucan.core.venue_messages import MassStatusRequest, NewOrder, Report, ResumeEnd
+from toucan.fix.core.amounts import time_text
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Iterator[Chain]:
+    chain = Chain(
+        tmp_path, ("one",), ("ABC",), market_data=False,
+        own_settings={"one": 'username = "us"\npassword = "open sesame"'}, log_level="debug",
+    )  # fmt: skip
+    chain.launch("one").wait_ready()
+    yield chain
+    chain.close()
+
+
+def _engine(chain: Chain, life: str = "", venue_seq: int = 0) -> tuple[RawFirm, str, list[Report]]:
+    """An engine that has come in, which it can as soon as the session is there."""
+    deadline = time.monotonic() + 20
+    while True:
+        engine = RawFirm(chain.socket_path("one"))
+        try:
+            welcome, reports = engine.resume("one", life, venue_seq)
+            return engine, welcome.life, reports
+        except (EOFError, ConnectionError):
+            engine.socket.close()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def _report(order: str, kind: str, status: str, exec_id: str, *more: Pair) -> list[Pair]:
+    now = time_text(time.time_ns())
+    return [
+        (37, "V1"), (11, order), (17, exec_id), (150, kind), (39, status), (55, "ABC US"), (54, 1), (38, 10), (14, 0), (151, 10), (6, 0),
+        (60, now), *more,
+    ]  # fmt: skip
+
+
+def _order(name: str) -> NewOrder:
+    return NewOrder(name, "a", "ABC", Side.BUY, OrderType.LIMIT, TimeInForce.GTC, 10, 50)
+
+
+def test_a_venue_with_its_own_ways(chain: Chain) -> None:
+    with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+        assert (venue.logon.get(553), venue.logon.get(554)) == ("us", "open sesame")
+        engine, _, _ = _engine(chain)
+        engine.send(_order("x"))
+        asked = venue.next("D")
+        assert [asked.get(tag) for tag in (11, 1, 21, 55, 54, 38, 40, 44, 59)] == ["x", "a", "1", "ABC", "1", "10", "2", "0.50", "1"]  # fmt: skip
+        # Groups, fields of its own, a symbol of its own, fills as in FIX 4.2, and what nobody asked for.
+        parties: list[Pair] = [
+            (453, 2),
+            (448, "A"),
+            (447, "D"),
+            (452, 1),
+            (448, "B"),
+            (447, "D"),
+            (452, 3),
+            (9001, "own"),
+        ]
+        venue.send("8", *_report("x", "0", "0", "e1", *parties))
+        venue.send("B", (148, "closing early"), (33, 1), (58, "today"))
+        venue.send("8", *_report("x", "1", "1", "e2", (32, 4), (31, "0.50"), *parties))
+        venue.send("8", *_report("x", "F", "1", "e3", (32, 1), (31, "0.505")))
+        new, old_fill, odd_fill = engine.reports(3)
+        assert (new.kind, new.symbol, new.venue_order_id) == (ExecType.NEW, "", "V1")
+        assert (old_fill.kind, old_fill.last_quantity, old_fill.last_price) == (ExecType.TRADE, 4, 50)
+        assert (odd_fill.kind, odd_fill.last_price) == (ExecType.TRADE, None)
+        assert "1 at 0.505" in odd_fill.text
+        # It has no OrderMassStatusRequest.
+        engine.send(MassStatusRequest("q"))
+        question = venue.next("AF")
+        venue.send("j", (45, question.get(34)), (372, "AF"), (380, 3))
+        assert venue.next("H").get(11) == "x"
+        venue.send("8", *_report("x", "I", "1", "0"))
+        assert [one.kind for one in engine.reports(1)] == [ExecType.ORDER_STATUS]
+        assert engine.receive() == ResumeEnd("q")
+        # It cannot read an order.
+        engine.send(_order("y"))
+        unread = venue.next("D")
+        venue.send("3", (45, unread.get(34)), (371, 44), (372, "D"), (373, 5), (58, "no such price"))
+        (rejected,) = engine.reports(1)
+        assert (rejected.kind, rejected.cl_ord_id, rejected.ord_status) == (
+            ExecType.REJECTED,
+            "y",
+            OrdStatus.REJECTED,
+        )
+        assert (rejected.reason, rejected.text) == ("message-rejected", "no such price")
+        engine.socket.close()
+    wait_until(lambda: "logged out" in chain.processes["one"].log)
+    assert "open sesame" not in chain.processes["one"].log
+
+
+def test_what_comes_twice_counts_once_and_an_order_is_never_sent_again(chain: Chain) -> None:
+    with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+        engine, life, _ = _engine(chain)
+        engine.send(_order("x"))
+        venue.next("D")
+        venue.send("8", *_report("x", "0", "0", "e1"))
+        venue.send("8", *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")))
+        known = engine.reports(2)[-1].venue_seq
+        engine.socket.close()
+    chain.restart("one")
+    with RawVenue(chain.port, "AVIARY", "ONE", next_seq=4) as venue:
+        venue.send("8", (97, "Y"), *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")))
+        venue.send("8", *_report("x", "F", "2", "e3", (32, 6), (31, "0.50")))
+        # The venue asks for everything from here: an order's place is filled, whatever became of it.
+        venue.send("2", (7, 1), (16, 0))
+        fill = venue.next("4", "D")
+        assert (fill.type, fill.get(123), fill.get(36)) == ("4", "Y", str(venue.logon.whole(34) + 1))
+        engine, same_life, reports = _engine(chain, life, known)
+        while not reports:
+            reports = list(engine.reports(1))
+        assert same_life == life
+        assert [(one.exec_id, one.venue_seq) for one in reports] == [("e3", known + 1)]
+        engine.socket.close()
