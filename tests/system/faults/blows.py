@@ -102,8 +102,8 @@ def _rotten(floor: Floor, host: str) -> float:
     return took_s
 
 
-_FLIP_ON_SSD = """
-import glob, sys
+_ROT_ON_SSD = """
+import glob, os, sys
 for path in glob.glob(f"{sys.argv[1]}/cashy/blocks/*/*"):
     try:
         file = open(path, "r+b")
@@ -111,9 +111,7 @@ for path in glob.glob(f"{sys.argv[1]}/cashy/blocks/*/*"):
         continue  # evicted meanwhile
     with file:
         file.seek(1000)
-        byte = file.read(1)
-        file.seek(1000)
-        file.write(bytes([byte[0] ^ 1]))
+        file.write(os.urandom(16))
 """
 
 
@@ -122,18 +120,13 @@ def _of_ssd(floor: Floor, host: str, name: str) -> int:
 
 
 def _rotten_ssd(floor: Floor, host: str) -> float:
-    """A byte of each block on it is another one."""
+    """Some bytes of each block on it are others, also of those that come meanwhile: what lies there may be out of date, and read by nobody."""
     until(lambda: _of_ssd(floor, host, "blocks") > 8, "blocks are on the SSD")
     before = _of_ssd(floor, host, "corrupt_total")
-    floor.hosts[host].run(PYTHON, "-c", _FLIP_ON_SSD, SSD)
 
     def found() -> bool:
-        """What is read over and over may all be in memory by now: only what is new pushes some of it out, to be read from the SSD again."""
-        if _of_ssd(floor, host, "corrupt_total") > before:
-            return True
-        floor.store.overwrite(random.Random().sample(contents.KEYS, 2))  # type: ignore[arg-type]
-        time.sleep(1)
-        return False
+        floor.hosts[host].run(PYTHON, "-c", _ROT_ON_SSD, SSD)
+        return _of_ssd(floor, host, "corrupt_total") > before
 
     until(found, "what is rotten is noticed")
     return floor.until_read()
