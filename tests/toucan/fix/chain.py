@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.toucan.exchange.running import PATIENCE_S
 
@@ -121,6 +121,23 @@ class Chain:
         self.config.write_text("\n".join(lines) + "\n")
         self.processes: dict[str, Process] = {}
 
+    def __enter__(self) -> Self:
+        """Starts it."""
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def kill(self) -> None:
+        """kill -9 of everything."""
+        for process in self.processes.values():
+            process.kill()
+
     def socket_path(self, firm: str) -> Path:
         """Where the engine of a firm comes in."""
         return self.folder / f"{firm}.sock"
@@ -178,8 +195,7 @@ class Chain:
 
     def close(self) -> None:
         """Ends everything; nobody may have had a bug."""
-        for process in self.processes.values():
-            process.kill()
+        self.kill()
         for name, process in self.processes.items():
             assert "Traceback" not in process.log, f"{name}: {process.log}"
             assert "critical" not in process.log.lower(), f"{name}: {process.log}"

@@ -408,12 +408,10 @@ def test_a_drop_copy_session_hears_all_reports_of_its_firms_and_nothing_twice(ch
 
 
 def test_a_process_that_was_told_to_end_logs_out(tmp_path: Path) -> None:
-    chain = Chain(tmp_path, (), ("ABC",), sections=['[fix_acceptor.session.C]\nfirm = "one"'])
-    chain.start()
-    client = _connected(chain, "C")
-    chain.processes["acceptor"].process.terminate()
-    assert client.next("5").get(58) == "the process ends"
-    client.send("5")
-    wait_until(lambda: chain.processes["acceptor"].process.poll() == 0)
-    client.close()
-    chain.close()
+    sections = ['[fix_acceptor.session.C]\nfirm = "one"']
+    with Chain(tmp_path, (), ("ABC",), sections=sections) as chain, _connected(chain, "C") as client:
+        acceptor = chain.processes["acceptor"].process
+        acceptor.terminate()
+        assert client.next("5").get(58) == "the process ends"
+        client.send("5")
+        wait_until(lambda: acceptor.poll() == 0)

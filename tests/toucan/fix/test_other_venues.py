@@ -24,9 +24,11 @@ def chain(tmp_path: Path) -> Iterator[Chain]:
         tmp_path, ("one",), ("ABC",), market_data=False,
         own_settings={"one": 'username = "us"\npassword = "open sesame"'}, log_level="debug",
     )  # fmt: skip
-    chain.launch("one").wait_ready()
-    yield chain
-    chain.close()
+    try:
+        chain.launch("one").wait_ready()
+        yield chain
+    finally:
+        chain.close()
 
 
 def _engine(chain: Chain, life: str = "", venue_seq: int = 0) -> tuple[RawFirm, str, list[Report]]:
