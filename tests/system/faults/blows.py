@@ -17,6 +17,8 @@ __all__ = ["BLOWS", "Cost", "strike"]
 #: How long a store, a network or a host is ill.
 ILL_S = 3.0
 FROZEN_S = 10.0
+#: One that was taken out is tried again after five minutes at the latest (cashy.core.disk_health).
+SSD_BACK_S_MAX = 400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def _of_ssd(floor: Floor, host: str, name: str) -> int:
 
 def _rotten_ssd(floor: Floor, host: str) -> float:
     """Some bytes of each block on it are others, also of those that come meanwhile: what lies there may be out of date, and read by nobody."""
-    until(lambda: _of_ssd(floor, host, "blocks") > 8, "blocks are on the SSD")
+    until(lambda: _of_ssd(floor, host, "blocks") > 8, "blocks are on the SSD", SSD_BACK_S_MAX)
     before = _of_ssd(floor, host, "corrupt_total")
 
     def found() -> bool:
@@ -134,14 +136,14 @@ def _rotten_ssd(floor: Floor, host: str) -> float:
 
 def _full_ssd(floor: Floor, host: str) -> float:
     """Others have taken all that is left of it."""
-    until(lambda: _of_ssd(floor, host, "is_ready") == 1, "the SSD is used")
+    until(lambda: _of_ssd(floor, host, "is_ready") == 1, "the SSD is used", SSD_BACK_S_MAX)
     before = _of_ssd(floor, host, "full_total")
 
     def found_none() -> bool:
-        """What is read over and over is there already: only what is new is written."""
+        """What is read over and over is there already: only what is new is written. An SSD that rots as well is not used at all."""
         floor.store.overwrite(contents.KEYS)
         time.sleep(1)
-        return _of_ssd(floor, host, "full_total") > before
+        return _of_ssd(floor, host, "full_total") > before or not _of_ssd(floor, host, "is_ready")
 
     floor.lab.fill_disk(host, SSD)
     try:
