@@ -151,8 +151,9 @@ def test_10_ctrl_c_is_the_attached_programs_own(person: Come, tmp_path: Path) ->
 
 def test_11_an_attached_program_has_the_keyboard(person: Come) -> None:
     ann = person().ready()
-    ann.enter("attach bash -c 'test -t 0 && read -r word && echo \"got $word\"'")
-    ann.waits(lambda: "columns" not in ann.screen, "the prompt is still there")
+    ann.enter("attach bash -c 'test -t 0 && echo ready && read -r word && echo \"got $word\"'")
+    ann.sees("\nready")
+    assert "columns" not in ann.screen, "the prompt is still there"
     ann.type("through\n")
     ann.sees("got through")
     ann.sees("status 0")
