@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,4 +131,79 @@ def test_what_comes_twice_counts_once_and_an_order_is_never_sent_again(chain: Ch
             reports = list(engine.reports(1))
         assert same_life == life
         assert [(one.exec_id, one.venue_seq) for one in reports] == [("e3", known + 1)]
+        engine.socket.close()
+
+
+def _time_of_day(seconds_ahead: float) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(time.time() + seconds_ahead))
+
+
+def test_a_session_ends_and_begins_at_its_times_and_numbers_begin_anew(tmp_path: Path) -> None:
+    began = time.time()
+    times = f'start_time = "{_time_of_day(25)}"\nend_time = "{_time_of_day(20)}"'
+    chain = Chain(tmp_path, ("one",), ("ABC",), market_data=False, own_settings={"one": times})
+    try:
+        chain.launch("one").wait_ready()
+        with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+            assert venue.logon.whole(34) == 1
+            engine, life, _ = _engine(chain)
+            engine.send(_order("x"))
+            venue.next("D")
+            venue.send("8", *_report("x", "0", "0", "e1"))
+            venue.send("8", *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")))
+            known = engine.reports(2)[-1].venue_seq
+            while venue.nothing_for(1.0) or venue.next().type != "5":
+                venue.send("0")
+            assert time.time() - began > 18
+            venue.send("5")
+            with pytest.raises((EOFError, ConnectionError)):  # the venue is away
+                engine.reports(1)
+            engine.socket.close()
+        with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+            assert time.time() - began > 23
+            assert venue.logon.whole(34) == 1
+            engine, same_life, reports = _engine(chain, life, known)
+            # Its number was another report's in the session before.
+            venue.send("8", *_report("x", "F", "2", "e3", (32, 6), (31, "0.50")))
+            while not reports:
+                reports = list(engine.reports(1))
+            assert same_life == life
+            assert [(one.exec_id, one.venue_seq) for one in reports] == [("e3", known + 1)]
+            engine.socket.close()
+    finally:
+        chain.close()
+
+
+def test_after_a_power_cut_the_venue_is_asked_for_what_the_disk_has_lost(chain: Chain) -> None:
+    folder = chain.folder / "one"
+    with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+        engine, life, _ = _engine(chain)
+        engine.send(_order("x"))
+        venue.next("D")
+        venue.send("8", *_report("x", "0", "0", "e1"))
+        known = engine.reports(1)[-1].venue_seq
+        size = (folder / "reports.log").stat().st_size
+        venue.send("8", *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")))
+        wait_until(lambda: (folder / "reports.log").stat().st_size > size)
+        engine.socket.close()
+    chain.processes["one"].kill()
+    # QuickFIX counts it as taken, and the log had not reached the disk.
+    os.truncate(folder / "reports.log", size)
+    (folder / "boot").write_text("the start of the host before")
+    chain.launch("one").wait_ready()
+    with RawVenue(chain.port, "AVIARY", "ONE", next_seq=4) as venue:
+        question = venue.next("2")
+        assert (question.whole(7), question.whole(16)) == (3, 0)
+        venue.next_seq = 3
+        venue.send(
+            "8",
+            (43, "Y"),
+            (122, time_text(time.time_ns())),
+            *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")),
+        )
+        engine, same_life, reports = _engine(chain, life, known)
+        while not reports:
+            reports = list(engine.reports(1))
+        assert same_life == life
+        assert [(one.exec_id, one.venue_seq) for one in reports] == [("e2", known + 1)]
         engine.socket.close()
