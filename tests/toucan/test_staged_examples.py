@@ -69,7 +69,8 @@ def test_the_strategy_proposes_and_follows_what_becomes_of_it(capsys: pytest.Cap
 
         async def decide(staged_id: int, price: int) -> None:
             """Prices until it proposes, a person's word, and the line in which it tells that it has heard."""
-            moves = itertools.cycle([10_000, price])
+            # It hears five prices in a second, so each stays for longer than that: of faster ones it could always hear the same.
+            moves = itertools.cycle([10_000] * 10 + [price] * 10)
             while not (found := await asyncio.to_thread(person.staged_orders)):
                 moved = next(moves)
                 quote = Quote("AAPL", 0, moved - 10, 10, moved + 10, 10, moved)

@@ -141,7 +141,10 @@ class Acceptor:
         return []
 
     def admin_in(self, session: str, message: FixMessage) -> None:
-        """Who logs on must be who he says."""
+        """Who logs on must be who he says. Who says that he leaves reads nothing any more."""
+        if message.type == MsgType.LOGOUT:
+            for consumer in self._consumers[session]:
+                consumer.has_left = True
         if message.type != MsgType.LOGON:
             return
         username, password = self._credentials[session]
@@ -151,7 +154,7 @@ class Acceptor:
             raise LogonRefused("wrong username or password")
         if message.flag(Tag.RESET_SEQ_NUM_FLAG):
             for consumer in self._consumers[session]:
-                consumer.position.settle_for_good()
+                consumer.begin_anew()
 
     def app_in(self, session: str, message: FixMessage) -> None:
         """A client asks for something."""

@@ -44,7 +44,7 @@ from toucan.fix.limits import (
     REPORTS_KEPT_MAX,
 )
 from toucan.fix.order_book import OrderBook
-from toucan.fix.position import Place, PositionFile
+from toucan.fix.position import PositionFile
 from toucan.fix.quickfix_session import end_process
 from toucan.venue.events import Disconnected, VenueEvent
 from toucan.venue.link import VenueLink
@@ -66,6 +66,10 @@ class Consumer:
         self.position = position
         self.is_copy = is_copy
         self.is_on = False
+        #: QuickFIX's thread: the client has said that it leaves, or is gone.
+        self.has_left = True
+        #: Reports up to this one may have been sent before, under numbers that are no more.
+        self.repeats_until = 0
         #: Its subscriptions to quotes and depth, and to whether an instrument is traded.
         self.quotes: dict[str, MarketRequest] = {}
         self.statuses: dict[str, MarketRequest] = {}
@@ -82,7 +86,11 @@ class Consumer:
 
     def numbered(self, venue_seq: int, fix_seq: int) -> None:
         """QuickFIX has given a report its number, and stores it next."""
-        self.position.write(Place(self._life, venue_seq, fix_seq))
+        self.position.write(self.position.place.numbered(self._life, venue_seq, fix_seq))
+
+    def begin_anew(self) -> None:
+        """Its client has its numbers begin anew, and can ask for nothing that it missed."""
+        self.repeats_until = self.position.begin_anew()
 
 
 class FirmDesk:
@@ -127,7 +135,7 @@ class FirmDesk:
         """Connects, from the farthest that any session is behind."""
         places = [one.position.place for one in self.consumers]
         life = next((place.life for place in places if place.life), "")
-        seq = min((place.venue_seq if place.life == life else 0 for place in places), default=0)
+        seq = min((place.reached_seq if place.life == life else 0 for place in places), default=0)
         self._heard = (life, seq)
         self._life, self._history.newest_seq = life, seq
         self._link.resume_from(life, seq)
@@ -154,10 +162,12 @@ class FirmDesk:
 
     def joined(self, consumer: Consumer) -> None:
         """A session has logged on, and is told what it has missed."""
+        consumer.has_left = False
         self._inbox.put(lambda: self._join(consumer))
 
     def left(self, consumer: Consumer) -> None:
         """A session has ended, and its subscriptions with it."""
+        consumer.has_left = True
         self._inbox.put(lambda: self._leave(consumer))
 
     def take(self, request: ToVenue) -> bool:
@@ -237,6 +247,8 @@ class FirmDesk:
     def _welcome(self, welcome: Welcome) -> None:
         if welcome.life != self._life:
             self._life, self._history = welcome.life, ReportLog(REPORTS_KEPT_MAX)
+            for consumer in self.consumers:
+                consumer.repeats_until = 0
         self._is_first = True
 
     def _end(self, end: ResumeEnd) -> None:
@@ -318,19 +330,23 @@ class FirmDesk:
     ) -> None:
         have = consumer.seq_of(self._life)
         is_next = report.venue_seq == have + 1 or (is_first and report.venue_seq > have)
-        if not consumer.is_on or not is_next:
+        if not consumer.is_on or consumer.has_left or not is_next:
             return
         facts = self._orders.get(report.cl_ord_id, report.orig_cl_ord_id) or facts_of_report(report)
         own_question = "" if consumer.is_copy else question
         message = report_to_fix(
             report, facts, self._instruments, question=own_question, is_last=is_last and bool(own_question)
         )
-        if consumer.is_copy:
-            firm = (Tag.ON_BEHALF_OF_COMP_ID, consumer.firm)
-            message = FixMessage(message.type, [firm, *message.fields])
+        header = [(Tag.ON_BEHALF_OF_COMP_ID, consumer.firm)] if consumer.is_copy else []
+        if report.venue_seq <= consumer.repeats_until:
+            header.append((Tag.POSS_RESEND, "Y"))
+        message = FixMessage(message.type, [*header, *message.fields])
         consumer.about_to_send(self._life)
-        if self._send(consumer.session, message):
-            consumer.position.write(Place(self._life, report.venue_seq))
+        # Who has left in this moment may have it or not.
+        is_sent = self._send(consumer.session, message) and not consumer.has_left
+        place = consumer.position.place
+        if (place.life, place.venue_seq) == (self._life, report.venue_seq):
+            consumer.position.write(place.stored(is_sent=is_sent))
 
     def _end_question(self, question: str) -> None:
         if not self._questions or self._questions[0] != question:

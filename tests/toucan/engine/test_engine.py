@@ -132,6 +132,11 @@ def test_orders_survive_the_venue_and_are_settled_when_it_is_back(rig: Rig) -> N
 
 
 def test_a_venue_that_is_away_for_long_is_told_once(rig: Rig) -> None:
+    async def ready() -> None:
+        async with desk_client(rig.socket) as desk:
+            await desk.venue_ready()
+
+    asyncio.run(ready())
     rig.kill("exchange")
     path = rig.folder / "exchange.sock"
     path.unlink(missing_ok=True)
@@ -144,12 +149,7 @@ def test_a_venue_that_is_away_for_long_is_told_once(rig: Rig) -> None:
             venue.accept()[0].close()
     path.unlink()
     rig.start("exchange")
-
-    async def run() -> None:
-        async with desk_client(rig.socket) as desk:
-            await desk.venue_ready()
-
-    asyncio.run(run())
+    asyncio.run(ready())
     told = rig.log("engine")
     assert told.count("the venue closes each connection at once") == 1
     assert told.count("venue disconnected") <= before + 4, "each reason once"

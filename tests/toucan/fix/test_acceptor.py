@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -373,6 +374,29 @@ def test_numbers_that_begin_anew_lose_no_report_that_was_never_sent(chain: Chain
     with _connected(chain, client.comp_id, (141, "Y")) as back:
         cancelled = back.next("8")
         assert (cancelled.get(150), cancelled.get(43)) == ("4", "")
+
+
+def test_a_report_in_the_moment_of_a_logout_is_not_lost_to_numbers_that_begin_anew(chain: Chain) -> None:
+    comp_id = _free(chain)
+    firm = comp_id.replace("CLIENT", "firm")
+    for number in range(8):
+        with _connected(chain, comp_id, (141, "Y")) as client:
+            client.order(f"x{number}")
+            client.next("8")
+            canceller = threading.Thread(
+                target=lambda order=f"x{number}": chain.operate("cancel", firm=firm, cl_ord_id=order)
+            )
+            canceller.start()
+            time.sleep(number * 0.0005)
+            client.send("5")
+            client.until_closed()
+            canceller.join()
+            told = [one for one in client.received if one.get(150) == "4"]
+        with _connected(chain, comp_id, (141, "Y")) as back:
+            if not told or not back.nothing_for(0.05):
+                again = back.next("8")
+                assert (again.get(11), again.get(150)) == (f"x{number}", "4")
+                assert again.get(97) == "Y" or not told, "it says that it may have been told before"
 
 
 # ---------------------------------------------------------------- copies

@@ -178,22 +178,40 @@ def test_an_order_is_asked_for_by_its_newest_id_and_not_when_it_has_ended() -> N
 
 
 @pytest.mark.parametrize(
-    ("next_fix_seq", "venue_seq"),
-    [(8, 5), (7, 4), (6, 4)],
+    ("next_fix_seq", "settled"),
+    [(8, Place("L", 5, 0, 1)), (7, Place("L", 4)), (6, Place("L", 4))],
 )
 def test_quickfixs_store_says_whether_the_last_report_was_stored(
-    tmp_path: Path, next_fix_seq: int, venue_seq: int
+    tmp_path: Path, next_fix_seq: int, settled: Place
 ) -> None:
     PositionFile(tmp_path / "at").write(Place("L", 5, 7))
-    assert PositionFile(tmp_path / "at").settle(next_fix_seq) == Place("L", venue_seq)
-    assert PositionFile(tmp_path / "at").place == Place("L", venue_seq)
+    assert PositionFile(tmp_path / "at").settle(next_fix_seq) == settled
+    assert PositionFile(tmp_path / "at").place == settled
+
+
+def test_reports_that_were_stored_for_nobody_are_counted_until_one_is_read() -> None:
+    place = Place("L", 4)
+    for venue_seq in (5, 6):
+        place = place.numbered("L", venue_seq, venue_seq + 10)
+        assert (place.venue_seq, place.fix_seq) == (venue_seq, venue_seq + 10)
+        place = place.stored(is_sent=False)
+    assert place == Place("L", 6, 0, 2)
+    assert place.reached_seq == 4
+    assert place.numbered("L", 7, 17).stored(is_sent=True) == Place("L", 7)
+    assert place.numbered("another life", 1, 17).stored(is_sent=False) == Place("another life", 1, 0, 1)
+
+
+def test_numbers_that_begin_anew_go_back_to_what_was_read(tmp_path: Path) -> None:
+    position = PositionFile(tmp_path / "at")
+    position.write(Place("L", 6, 0, 2))
+    assert position.begin_anew() == 6
+    assert PositionFile(tmp_path / "at").place == Place("L", 4)
 
 
 def test_a_position_that_is_sure_stays_and_a_damaged_one_tells_everything_again(tmp_path: Path) -> None:
     position = PositionFile(tmp_path / "at")
     assert position.place == Place()
-    position.write(Place("a life", 5, 7))
-    position.settle_for_good()
+    position.write(Place("a life", 5))
     assert PositionFile(tmp_path / "at").settle(1) == Place("a life", 5)
     data = bytearray((tmp_path / "at").read_bytes())
     data[9] ^= 1
