@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = [
     "ANSWER_TIMEOUT_S",
     "BLOCK_HINTS",
+    "BLOCK_PLACES_MAX",
+    "BLOCK_PLACES_MIN",
     "CONNECT_RETRY_S_MAX",
     "CONNECT_RETRY_S_MIN",
     "FETCH_BLOCKS_MAX",
@@ -36,8 +38,13 @@ META_CACHE_MAX = 8192
 #: How often at most the use of a metadata record is marked for the evictor: it wants to know what is in use, not how often within an instant.
 META_TOUCH_NS = 100_000_000
 
-#: Places for blocks whose slot is remembered in the process (about 300 bytes each), a power of two; others cost a digest and an index lookup.
+#: Blocks of which all that a hit needs is remembered in the process (about 300 bytes each), a power of two.
 BLOCK_HINTS = 32_768
+
+#: Blocks whose slot alone is remembered (8 bytes each), of objects with enough of them for half a page of memory. Blocks of smaller objects
+#: cost a digest and an index lookup once they are not among the former.
+BLOCK_PLACES_MAX = 4 * 1024 * 1024
+BLOCK_PLACES_MIN = 256
 
 #: Blocks asked for in one Fetch: 1 GiB of default blocks. The daemon holds all of them until they are released.
 FETCH_BLOCKS_MAX = 256

@@ -33,6 +33,7 @@ import crc32c
 
 from aviary.cashy.v1 import control_pb2 as pb
 from cashy.client import forking
+from cashy.client.block_places import BlockPlaces
 from cashy.client.limits import BLOCK_HINTS, FETCH_BLOCKS_MAX, META_CACHE_MAX, META_TOUCH_NS
 from cashy.client.meta import Meta
 from cashy.core.meta_record import KIND_BLOCK, KIND_META
@@ -43,9 +44,12 @@ from shmipc.errors import PinTableFull, QuotaExceeded
 from shmipc.index import IndexReader
 from shmipc.layout import (
     DIGEST_BYTES,
+    GENERATION_BITS,
+    GENERATION_MAX,
     H_COHERENT_UNTIL_NS,
     H_DOUBTED_BEFORE_NS,
     NEVER_ENDS,
+    S_CAPACITY,
     S_CRC,
     S_DIGEST,
     S_KIND,
@@ -118,6 +122,10 @@ _KnownBlock = tuple[int, int, int, int, int, int, bytes, int]
 #: Blocks that were found are remembered in a table with one place for each hash: bounded, and replaced without a search.
 _HINTS_MASK = BLOCK_HINTS - 1
 assert BLOCK_HINTS & _HINTS_MASK == 0
+
+#: Of so many blocks found by their places one becomes a hint; a power of two.
+_HINTED_OF_PLACED = 8
+assert (S_OFFSET, S_CAPACITY) == (S_LENGTH + 1, S_LENGTH + 2)
 
 
 #: Until when the daemon is coherent, and from when on what was validated counts: as words of the arena's header, or for ever.
@@ -219,6 +227,8 @@ class LocalArena:
         self._metas: dict[str, _KnownMeta] = {}
         self._older_metas: dict[str, _KnownMeta] = {}
         self._hints: list[_KnownBlock | None] = [None] * BLOCK_HINTS
+        self._places = BlockPlaces()
+        self._turn = 0
         self._make_accounts()
         if table_fd is not None:
             self.replace_table(table_fd)
@@ -377,7 +387,7 @@ class LocalArena:
         if stop - start > meta.block_bytes or table is None:
             return None
         try:
-            known, entry = self._hit(table, meta.content_id, index, stop - offset)
+            known, entry = self._hit(table, meta, index, stop - offset)
         except TableLost:
             return None
         if known is None:
@@ -395,7 +405,7 @@ class LocalArena:
         if not self.can_pin:
             return self._copied(meta, index)
         table = self._table()
-        known, entry = self._hit(table, meta.content_id, index, wanted_bytes)
+        known, entry = self._hit(table, meta, index, wanted_bytes)
         return None if known is None else Pin(self._mapping, table, entry, known)
 
     def pin_announced(
@@ -410,11 +420,7 @@ class LocalArena:
             hit = self._mapping.reader.pin_slot(table, digest, slot, generation, filling=filling)
         except (QuotaExceeded, PinTableFull) as error:
             raise self._translated(error, table) from error
-        return (
-            None
-            if hit is None
-            else Pin(self._mapping, table, hit.entry, self._remember(meta.content_id, index, hit))
-        )
+        return None if hit is None else Pin(self._mapping, table, hit.entry, self._remember(meta, index, hit))
 
     def _table(self) -> PinTable:
         table = self.table
@@ -423,12 +429,15 @@ class LocalArena:
         return table
 
     def _hit(
-        self, table: PinTable, content_id: bytes, index: int, wanted_bytes: int | None
+        self, table: PinTable, meta: Meta, index: int, wanted_bytes: int | None
     ) -> tuple[_KnownBlock, int] | tuple[None, int]:
         """Pins a READY block and counts the hit; returns what is known of it and the table's entry."""
+        content_id = meta.content_id
         known = self._hints[(hash(content_id) + index) & _HINTS_MASK]
+        if known is None or known[7] != index or known[6] != content_id:
+            known = self._placed(content_id, index)
         try:
-            if known is not None and known[7] == index and known[6] == content_id:
+            if known is not None:
                 slot, generation, word, _, capacity = known[:5]
                 if self._words[slot * SLOT_WORDS] == word:
                     if wanted_bytes is None:
@@ -447,11 +456,28 @@ class LocalArena:
             return None, -1
         if wanted_bytes != NOT_COUNTED:
             table.count_hit(hit.fields.length if wanted_bytes is None else wanted_bytes)
-        return self._remember(content_id, index, hit), hit.entry
+        return self._remember(meta, index, hit), hit.entry
 
-    def _remember(self, content_id: bytes, index: int, hit: Hit) -> _KnownBlock:
+    def _placed(self, content_id: bytes, index: int) -> _KnownBlock | None:
+        """What a block's slot says of it, if its place is remembered. It holds if the slot's word is still the same when it is pinned."""
+        places = self._places.tables.get(content_id)
+        if places is None or index >= len(places) or not (place := places[index]):
+            return None
+        slot, generation = place >> GENERATION_BITS, place & GENERATION_MAX
+        fields = self._words[slot * SLOT_WORDS + S_LENGTH : slot * SLOT_WORDS + S_CAPACITY + 1]
+        length, offset, capacity = fields
+        word = generation << STATE_BITS | _READY
+        known = slot, generation, word, offset, capacity, length, content_id, index
+        # What is read again and again gets there soon; what is read at random would only drive others out.
+        self._turn = turn = self._turn + 1 & _HINTED_OF_PLACED - 1
+        if not turn:
+            self._hints[(hash(content_id) + index) & _HINTS_MASK] = known
+        return known
+
+    def _remember(self, meta: Meta, index: int, hit: Hit) -> _KnownBlock:
         word = hit.generation << STATE_BITS | _READY
         fields = hit.fields
+        content_id = meta.content_id
         known = (
             hit.slot,
             hit.generation,
@@ -463,6 +489,7 @@ class LocalArena:
             index,
         )
         self._hints[(hash(content_id) + index) & _HINTS_MASK] = known
+        self._places.note(content_id, meta.block_count, index, hit.slot, hit.generation)
         return known
 
     def _translated(self, error: Exception, table: PinTable) -> Exception:
