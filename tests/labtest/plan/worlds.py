@@ -310,13 +310,27 @@ class Watch:
             key
             for key, process in self.wanted.items()
             if key not in self.touched
-            and (process.health.kind is HealthKind.UNIT or not ask.has_host(key[1]))
-            and world[key[1]].unit_state(process.unit).active == "active"
+            and (
+                (
+                    (process.health.kind is HealthKind.UNIT or not ask.has_host(key[1]))
+                    and world[key[1]].unit_state(process.unit).active == "active"
+                )
+                or self._runs_as_before(key, target)
+            )
         }
         self.down: set[tuple[str, str]] = set()
         self.stops = [step for step in plan.steps if isinstance(step.action, Stop)]
         self.begun: set[int] = set()
         self.done: set[int] = set()
+
+    def _runs_as_before(self, key: tuple[str, str], target: Target) -> bool:
+        """Whether a process still has a unit that is another one's name in the target; only the target's can be asked for its health."""
+        name, host = key
+        units = {one.unit for hosts in target.hosts if hosts.host == host for one in hosts.processes}
+        return any(
+            label == name and unit not in units and self.world[host].unit_state(unit).active == "active"
+            for unit, (label, _) in self.world[host].manifest(ENVIRONMENT).units.items()
+        )
 
     def begins(self, step: Step) -> None:
         assert set(step.needs) <= self.done

@@ -140,11 +140,9 @@ def test_trades_go_on_over_a_lost_connection_and_none_is_lost_silently(
 
 def test_market_data_say_whose_prices_are_stale(front: FrontEndThread, client: Toucan) -> None:
     with client.watch_market_data(["AAPL", "MSFT"], depth=20, timeout_s=PATIENCE_S) as watch:
-        batch = watch.next_batch()
-        assert batch is not None
-        assert batch.stale_symbols == ()
-        front.do(front._feed.aclose())
         batches = watch.batches()
+        next(one for one in batches if not one.stale_symbols)  # the front end may be there before its market
+        front.do(front._feed.aclose())
         batch = next(one for one in batches if one.is_stale)
         assert sorted(batch.stale_symbols) == ["AAPL", "MSFT"]
         assert watch.is_stale
