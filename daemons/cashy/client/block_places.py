@@ -27,14 +27,17 @@ class BlockPlaces:
         self._places_max = places_max
         self._places = 0
 
-    def note(self, content_id: bytes, block_count: int, index: int, slot: int, generation: int) -> None:
-        """A block was found; nothing is kept of objects that are too small to need it, or too large."""
+    def note(self, content_id: bytes, block_count: int, index: int, slot: int, generation: int) -> bool:
+        """A block was found; False: nothing is kept of objects that are too small to need it, or too large."""
         table = self.tables.get(content_id)
         if table is None:
             if not BLOCK_PLACES_MIN <= block_count <= self._places_max:
-                return
+                return False
             table = self._new_table(content_id, block_count)
+        if index >= len(table):  # a store has given one version two sizes
+            return False
         table[index] = pack_pin(slot, generation)
+        return True
 
     def _new_table(self, content_id: bytes, block_count: int) -> memoryview:
         if self._places + block_count > self._places_max:

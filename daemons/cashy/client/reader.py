@@ -123,8 +123,6 @@ _KnownBlock = tuple[int, int, int, int, int, int, bytes, int]
 _HINTS_MASK = BLOCK_HINTS - 1
 assert BLOCK_HINTS & _HINTS_MASK == 0
 
-#: Of so many blocks found by their places one becomes a hint; a power of two.
-_HINTED_OF_PLACED = 8
 assert (S_OFFSET, S_CAPACITY) == (S_LENGTH + 1, S_LENGTH + 2)
 
 
@@ -228,7 +226,6 @@ class LocalArena:
         self._older_metas: dict[str, _KnownMeta] = {}
         self._hints: list[_KnownBlock | None] = [None] * BLOCK_HINTS
         self._places = BlockPlaces()
-        self._turn = 0
         self._make_accounts()
         if table_fd is not None:
             self.replace_table(table_fd)
@@ -347,10 +344,18 @@ class LocalArena:
                 and words[known.at] == known.word
                 and now_ns <= known.touch_after_ns
             ):
-                index, start = divmod(offset, known.meta.block_bytes)
-                content_id = known.meta.content_id
-                block = self._hints[(hash(content_id) + index) & _HINTS_MASK]
+                meta = known.meta
+                index, start = divmod(offset, meta.block_bytes)
+                content_id = meta.content_id
                 stop = start + length
+                places = self._places.tables.get(content_id)
+                if places is not None:
+                    if 0 <= offset <= meta.size_bytes - length and stop <= meta.block_bytes:
+                        view = self._placed_view(table, places, index, length)
+                        if view is not None:
+                            return view if length == len(view) else view[start:stop]
+                    return self.hit_range(meta, offset, length)
+                block = self._hints[(hash(content_id) + index) & _HINTS_MASK]
                 if (
                     block is not None
                     and block[7] == index
@@ -369,8 +374,8 @@ class LocalArena:
                         return view if length == filled else view[start:stop]
                     table.unpin(entry)
                     table.was_no_hit(length)
-        meta = self.lookup(name)
-        return None if meta is None else self.hit_range(meta, offset, length)
+        found = self.lookup(name)
+        return None if found is None else self.hit_range(found, offset, length)
 
     def hit_range(self, meta: Meta, offset: int, length: int | None) -> memoryview | None:
         """The bytes ``[offset, offset + length)`` (cut at the end) if they lie in one block that is here; the view holds its pin.
@@ -386,15 +391,45 @@ class LocalArena:
         table = self.table
         if stop - start > meta.block_bytes or table is None:
             return None
+        places = self._places.tables.get(meta.content_id)
+        view = None if places is None else self._placed_view(table, places, index, stop - offset)
+        if view is None:
+            try:
+                known, entry = self._hit(table, meta, index, stop - offset)
+            except TableLost:
+                return None
+            if known is None:
+                return None
+            at, capacity, filled = known[3:6]
+            view = slot_view(self._address + at, capacity, filled, partial(table.unpin, entry), self._mapping)
+        return view if stop - offset == len(view) else view[offset - start : stop - start]
+
+    def _placed_view(
+        self, table: PinTable, places: memoryview, index: int, wanted_bytes: int
+    ) -> memoryview | None:
+        """A view of a whole block at its place, counted as a hit; None: the place is unknown or another's by now, or it cannot be pinned."""
         try:
-            known, entry = self._hit(table, meta, index, stop - offset)
-        except TableLost:
+            place = places[index]
+        except IndexError:  # a store has given one version two sizes
             return None
-        if known is None:
+        slot = place >> GENERATION_BITS
+        generation = place & GENERATION_MAX
+        word = generation << STATE_BITS | _READY
+        words = self._words
+        header = slot * SLOT_WORDS
+        if words[header] != word:  # an unknown place is generation 0, which no slot has
             return None
-        at, capacity, filled = known[3:6]
-        view = slot_view(self._address + at, capacity, filled, partial(table.unpin, entry), self._mapping)
-        return view if stop - offset == filled else view[offset - start : stop - start]
+        capacity = words[header + S_CAPACITY]
+        try:
+            entry = table.pin(slot, generation, capacity, wanted_bytes)
+        except (QuotaExceeded, PinTableFull):
+            return None  # the long way says why
+        at, filled = words[header + S_OFFSET], words[header + S_LENGTH]
+        if words[header] == word:  # step 3 of the pin protocol
+            return slot_view(self._address + at, capacity, filled, partial(table.unpin, entry), self._mapping)
+        table.unpin(entry)
+        table.was_no_hit(wanted_bytes)
+        return None
 
     def pin_block(self, meta: Meta, index: int, wanted_bytes: int | None = None) -> AnyPin | None:
         """Pins a block that is here and READY (or copies it, where this process cannot pin); None is a miss.
@@ -433,11 +468,14 @@ class LocalArena:
     ) -> tuple[_KnownBlock, int] | tuple[None, int]:
         """Pins a READY block and counts the hit; returns what is known of it and the table's entry."""
         content_id = meta.content_id
-        known = self._hints[(hash(content_id) + index) & _HINTS_MASK]
-        if known is None or known[7] != index or known[6] != content_id:
-            known = self._placed(content_id, index)
+        places = self._places.tables.get(content_id)
+        known = (
+            self._hints[(hash(content_id) + index) & _HINTS_MASK]
+            if places is None
+            else self._placed(places, content_id, index)
+        )
         try:
-            if known is not None:
+            if known is not None and known[7] == index and known[6] == content_id:
                 slot, generation, word, _, capacity = known[:5]
                 if self._words[slot * SLOT_WORDS] == word:
                     if wanted_bytes is None:
@@ -458,21 +496,23 @@ class LocalArena:
             table.count_hit(hit.fields.length if wanted_bytes is None else wanted_bytes)
         return self._remember(meta, index, hit), hit.entry
 
-    def _placed(self, content_id: bytes, index: int) -> _KnownBlock | None:
+    def _placed(self, places: memoryview, content_id: bytes, index: int) -> _KnownBlock | None:
         """What a block's slot says of it, if its place is remembered. It holds if the slot's word is still the same when it is pinned."""
-        places = self._places.tables.get(content_id)
-        if places is None or index >= len(places) or not (place := places[index]):
+        if index >= len(places) or not (place := places[index]):
             return None
         slot, generation = place >> GENERATION_BITS, place & GENERATION_MAX
         fields = self._words[slot * SLOT_WORDS + S_LENGTH : slot * SLOT_WORDS + S_CAPACITY + 1]
         length, offset, capacity = fields
-        word = generation << STATE_BITS | _READY
-        known = slot, generation, word, offset, capacity, length, content_id, index
-        # What is read again and again gets there soon; what is read at random would only drive others out.
-        self._turn = turn = self._turn + 1 & _HINTED_OF_PLACED - 1
-        if not turn:
-            self._hints[(hash(content_id) + index) & _HINTS_MASK] = known
-        return known
+        return (
+            slot,
+            generation,
+            generation << STATE_BITS | _READY,
+            offset,
+            capacity,
+            length,
+            content_id,
+            index,
+        )
 
     def _remember(self, meta: Meta, index: int, hit: Hit) -> _KnownBlock:
         word = hit.generation << STATE_BITS | _READY
@@ -488,8 +528,8 @@ class LocalArena:
             content_id,
             index,
         )
-        self._hints[(hash(content_id) + index) & _HINTS_MASK] = known
-        self._places.note(content_id, meta.block_count, index, hit.slot, hit.generation)
+        if not self._places.note(content_id, meta.block_count, index, hit.slot, hit.generation):
+            self._hints[(hash(content_id) + index) & _HINTS_MASK] = known
         return known
 
     def _translated(self, error: Exception, table: PinTable) -> Exception:

@@ -44,8 +44,14 @@ def test_beyond_the_bound_everything_is_learnt_anew() -> None:
         assert places.tables[bytes([number])][1] == pack_pin(number, 1)
 
 
+def test_a_version_that_has_grown_is_kept_as_far_as_it_was() -> None:
+    places = BlockPlaces()
+    assert places.note(b"a", BLOCKS, 0, slot=7, generation=3)
+    assert not places.note(b"a", BLOCKS + 1, BLOCKS, slot=8, generation=3)
+
+
 def _without_hints(cache: cashy.Cache) -> LocalArena:
-    """Places alone are left."""
+    """Nothing else is remembered of slots."""
     arena = cache._arena
     assert arena is not None
     arena._hints[:] = [None] * limits.BLOCK_HINTS
@@ -78,3 +84,28 @@ def test_a_block_is_found_by_its_place_and_not_after_it_has_gone(
         # In other slots, or in the same ones under another generation.
         for index in [*reversed(range(BLOCKS))] * 2:
             assert cache.read(NAME, index * BLOCK, BLOCK) == data[index * BLOCK : (index + 1) * BLOCK]
+
+
+def test_a_slot_that_is_recycled_while_it_is_pinned_is_no_hit(
+    make_master: Callable[..., MiniMaster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at its word and the pin: it was pinned and counted, and is neither."""
+    master = make_master(blocks=2 * BLOCKS, pin_blocks=BLOCKS)
+    master.put(NAME, BLOCKS * BLOCK)
+    with cashy.connect(master.socket_path) as cache:
+        cache.read(NAME, 0, BLOCK).release()
+        cache.read(NAME, 0, BLOCK).release()
+        arena = _without_hints(cache)
+        assert arena.table is not None
+        real_pin = arena.table.pin
+        cache.status()  # the daemon has read all releases and holds nothing itself
+        before = master.arena.tables.hits()
+
+        def pin_too_late(*arguments: int) -> int:
+            monkeypatch.undo()
+            assert master.evict_all() == 0
+            return real_pin(*arguments)
+
+        monkeypatch.setattr(arena.table, "pin", pin_too_late)
+        assert arena.read_hit(NAME, 0, BLOCK) is None
+        assert master.arena.tables.hits() == before
