@@ -70,6 +70,12 @@ def plan_in_full(
     order = Order(target, before)
     works = _compare_all(target, actual, ask)
     holds = Holds(target, works, order, ask)
+    refused = _refused_restarts(works, holds, ask)
+    if refused:
+        # What is due without the wish is done all the same, such as a file that no process has to be restarted for.
+        unasked = msgspec.structs.replace(ask, restart=ask.restart - refused.keys())
+        works = _compare_all(target, actual, unasked)
+        holds = Holds(target, works, order, unasked)
     steps = ordered_steps(Turns(works, holds, order, ask))
     plan = Plan(
         environment=target.environment,
@@ -78,7 +84,20 @@ def plan_in_full(
         minor=_is_minor(steps, works, actual),
         unreachable=_unreachable(target, actual, ask),
     )
-    return Planned(plan=plan, held=holds.reasons)
+    held = {(host, unit): why for (_, host), (unit, why) in refused.items()}
+    return Planned(plan=plan, held={**held, **holds.reasons})
+
+
+def _refused_restarts(
+    works: dict[str, HostWork], holds: Holds, ask: Ask
+) -> dict[tuple[str, str], tuple[str, str]]:
+    """Instances that somebody wants restarted and that are held: their units, and why."""
+    return {
+        (one.process, one.host): (one.target.unit, holds.reasons[one.host, one.target.unit])
+        for work in works.values()
+        for one in work.instances
+        if (one.process, one.host) in ask.restart and holds.is_held(one)
+    }
 
 
 def _compare_all(target: Target, actual: Actual, ask: Ask) -> dict[str, HostWork]:

@@ -338,6 +338,26 @@ def test_a_start_is_held_back_when_what_it_needs_stays_down() -> None:
     assert planned.held == {("b", "web.service"): "store, which it comes after, does not run on a"}
 
 
+def test_a_restart_that_is_held_back_holds_back_nothing_that_is_due_without_it() -> None:
+    store = process("store", "a")
+    web = process("web", "b", after=("store",), files={PATHS[0]: OnChange.RELOAD})
+    world = world_at(spec(store, web))
+    world["a"].set_unit("store.service", active="failed", sub="failed")
+    target = spec(store, web, content=b"blue").target()
+    ask = Ask(processes=frozenset({"web"}), restart=frozenset({("web", "b")}))
+    planned = plan_in_full(target, observe(world, target), ask=ask)
+    assert [type(step.action) for step in planned.plan.steps][:2] == [PutFile, Reload]
+    assert planned.held == {("b", "web.service"): "store, which it comes after, does not run on a"}
+
+
+def test_a_part_of_a_plan_may_start_what_comes_after_a_process_that_still_has_its_old_unit() -> None:
+    world = world_at(spec(process("store", "a", unit="store-old.service")))
+    target = spec(process("store", "a"), process("web", "a", after=("store",))).target()
+    planned = plan_in_full(target, observe(world, target), ask=Ask(processes=frozenset({"web"})))
+    assert [step.action.process.process for step in only(planned.plan, Start)] == ["web"]
+    assert only(planned.plan, Stop) == []
+
+
 def test_hosts_that_do_not_answer_are_named_and_what_needs_only_them_waits() -> None:
     one = spec(process("store", "a"), process("web", "ab", after=("store",)), process("other", "b"))
     actual = observe(new_world(), one.target(), silent=frozenset("a"))
