@@ -7,8 +7,11 @@ from __future__ import annotations
 
 __all__ = [
     "EVICTION_BATCH_SLOTS",
+    "EXPORTER_TYPES_MAX",
     "FRAME_BYTES_MAX",
     "FRAME_DESCRIPTORS_MAX",
+    "KEPT_SPANS_MAX",
+    "KEPT_SPAN_BYTES_MAX",
     "LIVENESS_CHECK_S",
     "LOG_ATTEMPTS_MAX",
     "MAPPINGS_PER_CLIENT_MAX",
@@ -34,6 +37,13 @@ SEMAPHORE_POLL_S = 0.005
 
 #: Linux allows 65,530 mappings per process (vm.max_map_count), and past that malloc and thread stacks fail too; a client stays far below.
 MAPPINGS_PER_CLIENT_MAX = 8192
+
+#: Sizes of exporters (:mod:`shmipc.view`) whose types are kept, about 1 KiB each: every size class of slots, and sizes of views of several.
+EXPORTER_TYPES_MAX = 1024
+
+#: Mappings of spanning views that are kept for the next view of the same pieces, and their bytes: 2 MiB of page tables.
+KEPT_SPANS_MAX = 16
+KEPT_SPAN_BYTES_MAX = 1 << 30
 
 #: Pin tables of one arena: bounds the owner's scan (one pread per table and eviction batch) and its descriptors.
 TABLES_MAX = 1024

@@ -18,14 +18,15 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from shmipc.errors import QuotaExceeded, ShmError
 from shmipc.layout import PAGE_BYTES
+from shmipc.limits import EXPORTER_TYPES_MAX
 
-__all__ = ["PlacedSpan", "Piece", "SpanningMap", "address_of", "slot_view", "spanning_view"]
+__all__ = ["PlacedSpan", "Piece", "SpanningMap", "address_of", "slot_view", "spanning_map", "spanning_view"]
 
 _MAP_FIXED = 0x10
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -60,7 +61,7 @@ def _release(exporter: Any) -> None:
     exporter.release()
 
 
-@cache  # one type per slot capacity: as many as there are size classes
+@lru_cache(EXPORTER_TYPES_MAX)
 def _exporter_type(capacity: int) -> Any:
     return type(
         "PinnedSlot", (ctypes.c_ubyte * capacity,), {"__slots__": ("keep", "release"), "__del__": _release}
@@ -108,7 +109,7 @@ def _merged(pieces: Iterable[Piece]) -> list[Piece]:
     return merged
 
 
-def _check_pieces(pieces: list[Piece]) -> None:
+def _check_pieces(pieces: Sequence[Piece]) -> None:
     if not pieces or pieces[-1].length < 1:
         raise ShmError(
             "a spanning view needs at least one piece, and no empty one: an empty object has no pages"
@@ -149,6 +150,11 @@ def spanning_view(fd: int, pieces: list[Piece], release: Callable[[], object]) -
 
     Raises ``QuotaExceeded`` where the kernel refuses a mapping (``release`` is then not called).
     """
+    return memoryview(spanning_map(fd, pieces, release))
+
+
+def spanning_map(fd: int, pieces: Sequence[Piece], release: Callable[[], object]) -> SpanningMap:
+    """As :func:`spanning_view`: the mapping that the view stands on. ``release()`` runs when it is unmapped."""
     _check_pieces(pieces)
     whole = _reserve(sum(piece.length for piece in pieces))
     at = address_of(whole)
@@ -156,7 +162,7 @@ def spanning_view(fd: int, pieces: list[Piece], release: Callable[[], object]) -
         _overlay(at, piece, fd)
         at += piece.length
     whole.release = release
-    return memoryview(whole)
+    return whole
 
 
 class PlacedSpan:

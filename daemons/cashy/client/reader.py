@@ -26,7 +26,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from time import monotonic_ns
 
 import crc32c
@@ -42,6 +41,7 @@ from cashy.errors import PinQuotaExceeded, ViewTooLarge
 from shmipc.arena import ArenaReader, Hit
 from shmipc.errors import PinTableFull, QuotaExceeded
 from shmipc.index import IndexReader
+from shmipc.kept_spans import KeptSpans
 from shmipc.layout import (
     DIGEST_BYTES,
     GENERATION_BITS,
@@ -67,7 +67,7 @@ from shmipc.layout import (
 from shmipc.pins import PinTable
 from shmipc.segment import Segment
 from shmipc.states import State
-from shmipc.view import Piece, PlacedSpan, slot_view, spanning_view
+from shmipc.view import Piece, PlacedSpan, slot_view
 
 __all__ = ["NOT_COUNTED", "AnyPin", "CopiedPin", "LocalArena", "Pin", "PrivateBytes", "TableLost"]
 
@@ -226,6 +226,7 @@ class LocalArena:
         self._older_metas: dict[str, _KnownMeta] = {}
         self._hints: list[_KnownBlock | None] = [None] * BLOCK_HINTS
         self._places = BlockPlaces()
+        self._spans = KeptSpans(segment.fd)
         self._make_accounts()
         if table_fd is not None:
             self.replace_table(table_fd)
@@ -253,6 +254,7 @@ class LocalArena:
     def after_fork_in_child(self) -> None:
         """The lock may be held by a thread that is not here; the child's accounts begin anew."""
         self._make_accounts()
+        self._spans.after_fork_in_child()
 
     def drop_table(self) -> None:
         """No further pins; those that live stay valid, and the table closes with the last of them."""
@@ -549,20 +551,15 @@ class LocalArena:
         if len(pins) == 1:
             pin = pins[0]
             return slot_view(self._address + pin.offset, pin.capacity, pin.length, pin.release, self._mapping)
-        runs = 1 + sum(a.offset + a.length != b.offset for a, b in pairwise(pins))
-        give_back = self.reserve(mappings=runs)
 
         def release() -> None:
             for pin in pins:
                 pin.release()
-            give_back()
 
         try:
-            return spanning_view(
-                self._mapping.reader.segment.fd, [Piece(pin.offset, pin.length) for pin in pins], release
-            )
+            pieces = [Piece(pin.offset, pin.length) for pin in pins]
+            return self._spans.view(pieces, release, lambda mappings: self.reserve(mappings=mappings))
         except QuotaExceeded as error:
-            give_back()
             raise ViewTooLarge(f"{error}. Use blocks(), or read() in windows") from error
 
     def place(self, span: PlacedSpan, at: int, pin: Pin) -> None:
@@ -579,11 +576,10 @@ class LocalArena:
         """
         returned = self._returned
         with self._lock:
-            while returned:
-                mappings_back, bytes_back, mapped_back = returned.popleft()
-                self._mappings -= mappings_back
-                self._private_bytes -= bytes_back
-                self._mapped_bytes -= mapped_back
+            self._take_back()
+            if self._mappings + mappings > self.mappings_max:
+                self._spans.forget()
+                self._take_back()
             if self._mappings + mappings > self.mappings_max:
                 raise ViewTooLarge(
                     f"views of this client have {self._mappings:,} memory mappings of {self.mappings_max:,}, and this one needs "
@@ -603,6 +599,13 @@ class LocalArena:
             self._private_bytes += private_bytes
             self._mapped_bytes += mapped_bytes
         return partial(returned.append, (mappings, private_bytes, mapped_bytes))
+
+    def _take_back(self) -> None:
+        while self._returned:
+            mappings, private_bytes, mapped_bytes = self._returned.popleft()
+            self._mappings -= mappings
+            self._private_bytes -= private_bytes
+            self._mapped_bytes -= mapped_bytes
 
     def private_bytes(self, size_bytes: int) -> PrivateBytes:
         """Zeroed private memory that counts against the quota while it lives; raises :class:`~cashy.errors.ViewTooLarge`."""

@@ -341,3 +341,21 @@ def test_an_iterator_collected_at_the_worst_moment(
         assert master.requests("release") < master.requests("fetch")
     assert evict(cache, master) == 0
     assert master.requests("release") == master.requests("fetch")
+
+
+def test_mappings_that_are_kept_for_later_give_way_to_views_that_are_wanted(
+    make_master: Callable[..., MiniMaster],
+) -> None:
+    master = make_master()
+    data = master.put(BIG, 8 * BLOCK)
+    master.mappings_max = 4
+    with cashy.connect(master.socket_path) as cache, cache.open(BIG) as obj:
+        for index in (5, 1, 7, 3, 0, 6, 2, 4):  # scattered over the arena
+            obj.view(index * BLOCK, BLOCK)
+        arena = cache._arena
+        assert arena is not None
+        for first in (0, 2, 4, 0):
+            view = obj.view(first * BLOCK, 3 * BLOCK)
+            assert view == data[first * BLOCK : (first + 3) * BLOCK]
+            del view
+            assert arena._private_bytes == 0, "it is no copy"
