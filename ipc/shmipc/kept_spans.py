@@ -54,7 +54,7 @@ class KeptSpans:
         if span is None:
             span = self._mapped(key, reserve)
         size = sum(piece.length for piece in key)
-        return slot_view(address_of(span), size, size, release, span)
+        return slot_view(address_of(span), len(span), size, release, span)
 
     def forget(self) -> None:
         """Keeps nothing any more; views stay."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 __all__ = [
     "EVICTION_BATCH_SLOTS",
-    "EXPORTER_TYPES_MAX",
     "FRAME_BYTES_MAX",
     "FRAME_DESCRIPTORS_MAX",
     "KEPT_SPANS_MAX",
@@ -37,9 +36,6 @@ SEMAPHORE_POLL_S = 0.005
 
 #: Linux allows 65,530 mappings per process (vm.max_map_count), and past that malloc and thread stacks fail too; a client stays far below.
 MAPPINGS_PER_CLIENT_MAX = 8192
-
-#: Sizes of exporters (:mod:`shmipc.view`) whose types are kept, about 1 KiB each: every size class of slots, and sizes of views of several.
-EXPORTER_TYPES_MAX = 1024
 
 #: Mappings of spanning views that are kept for the next view of the same pieces, and their bytes: 2 MiB of page tables.
 KEPT_SPANS_MAX = 16

@@ -19,12 +19,11 @@ import ctypes
 import mmap
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 from shmipc.errors import QuotaExceeded, ShmError
 from shmipc.layout import PAGE_BYTES
-from shmipc.limits import EXPORTER_TYPES_MAX
 
 __all__ = ["PlacedSpan", "Piece", "SpanningMap", "address_of", "slot_view", "spanning_map", "spanning_view"]
 
@@ -61,7 +60,7 @@ def _release(exporter: Any) -> None:
     exporter.release()
 
 
-@lru_cache(EXPORTER_TYPES_MAX)
+@cache  # one type per capacity: as many as there are size classes, of slots and of mappings
 def _exporter_type(capacity: int) -> Any:
     return type(
         "PinnedSlot", (ctypes.c_ubyte * capacity,), {"__slots__": ("keep", "release"), "__del__": _release}
@@ -150,17 +149,34 @@ def spanning_view(fd: int, pieces: list[Piece], release: Callable[[], object]) -
 
     Raises ``QuotaExceeded`` where the kernel refuses a mapping (``release`` is then not called).
     """
-    return memoryview(spanning_map(fd, pieces, release))
-
-
-def spanning_map(fd: int, pieces: Sequence[Piece], release: Callable[[], object]) -> SpanningMap:
-    """As :func:`spanning_view`: the mapping that the view stands on. ``release()`` runs when it is unmapped."""
     _check_pieces(pieces)
     whole = _reserve(sum(piece.length for piece in pieces))
+    _overlay_all(whole, pieces, fd)
+    whole.release = release
+    return memoryview(whole)
+
+
+def _overlay_all(whole: SpanningMap, pieces: Sequence[Piece], fd: int) -> None:
     at = address_of(whole)
     for piece in _merged(pieces):
         _overlay(at, piece, fd)
         at += piece.length
+
+
+def _size_class(size_bytes: int) -> int:
+    """The next of eight sizes to each power of two."""
+    step = max(PAGE_BYTES, 1 << max(0, (size_bytes - 1).bit_length() - 4))
+    return -(-size_bytes // step) * step
+
+
+def spanning_map(fd: int, pieces: Sequence[Piece], release: Callable[[], object]) -> SpanningMap:
+    """As :func:`spanning_view`: the mapping that the view stands on. ``release()`` runs when it is unmapped.
+
+    It is up to an eighth larger than the pieces, so that mappings have few sizes: the rest is address space, and reads as zeros.
+    """
+    _check_pieces(pieces)
+    whole = _reserve(_size_class(sum(piece.length for piece in pieces)))
+    _overlay_all(whole, pieces, fd)
     whole.release = release
     return whole
 

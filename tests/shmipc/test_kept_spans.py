@@ -9,6 +9,7 @@ import pytest
 from tests.shmipc.support import CellArena, Client, digest_of, in_child, pattern
 
 from shmipc import kept_spans
+from shmipc import view as view_module
 from shmipc.errors import QuotaExceeded
 from shmipc.kept_spans import KeptSpans
 from shmipc.layout import PAGE_BYTES
@@ -160,3 +161,15 @@ def test_a_forked_child_keeps_nothing_of_its_parents_and_its_views_stay(filled: 
 
     assert in_child(child) == 0
     assert address_of(reader.view(0, 2)) == address_of(view)
+
+
+def test_mappings_have_few_sizes() -> None:
+    """Each size has a type of exporter, which nothing forgets."""
+    sizes = [1, PAGE_BYTES, PAGE_BYTES + 1, 17 * PAGE_BYTES, *range(1 << 20, 2 << 20, 4099), (1 << 40) + 1]
+    classes = [view_module._size_class(size) for size in sizes]
+    assert classes[:3] == [PAGE_BYTES, PAGE_BYTES, 2 * PAGE_BYTES]
+    assert all(
+        size <= found <= size * 9 // 8 + PAGE_BYTES and not found % PAGE_BYTES
+        for size, found in zip(sizes, classes, strict=True)
+    )
+    assert len({found for found in classes if 1 << 20 < found <= 2 << 20}) == 8
