@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import re
 import signal
 import threading
 import time
@@ -63,6 +64,8 @@ _REQUESTS = (
 )
 
 
+#: A MsgSeqNum that could be ours.
+_SEQ = re.compile(r"\d{1,18}", re.ASCII)
 #: BusinessRejectReason: unsupported message type, not authorized; and unknown id, which is an answer.
 _NOT_SERVED = ("3", "6")
 _UNKNOWN_ID = "1"
@@ -150,9 +153,9 @@ class Initiator:
             ):
                 self._reports.numbers_begin_anew()
         elif message.type == MsgType.LOGOUT:
-            _log.info("the venue logs out", text=message.get(Tag.TEXT))
+            _log.info("the venue logs out", text=message.said(Tag.TEXT))
         elif message.type == MsgType.REJECT:
-            self._refused(message, message.whole(Tag.REF_SEQ_NUM), "message-rejected")
+            self._refused(message, "message-rejected")
 
     def app_out(self, session: str, message: FixMessage) -> bool:
         """Nothing is sent twice; what is sent is remembered by its number."""
@@ -172,11 +175,11 @@ class Initiator:
             case MsgType.EXECUTION_REPORT | MsgType.ORDER_CANCEL_REJECT:
                 self._reported(message)
             case MsgType.BUSINESS_MESSAGE_REJECT:
-                self._refused(message, message.whole(Tag.REF_SEQ_NUM), "not-available")
+                self._refused(message, "not-available")
             case MsgType.MARKET_DATA_SNAPSHOT | MsgType.SECURITY_STATUS:
                 self._market(message)
             case _:
-                _log.warning("a message is not read", type=message.type, text=message.get(Tag.TEXT))
+                _log.warning("a message is not read", type=message.type, text=message.said(Tag.TEXT))
 
     def _reported(self, message: FixMessage) -> None:
         question = message.get(Tag.MASS_STATUS_REQ_ID)
@@ -192,7 +195,7 @@ class Initiator:
         known = self._orders.get(message.get(Tag.CL_ORD_ID), message.get(Tag.ORIG_CL_ORD_ID))
         report = report_from_fix(message, known, self._instruments)
         if report is None:
-            _log.error("a report of an unknown kind is not told", exec_type=message.get(Tag.EXEC_TYPE))
+            _log.error("a report of an unknown kind is not told", exec_type=message.said(Tag.EXEC_TYPE))
             return
         may_be_repeated = message.is_possible_duplicate or message.is_possible_resend
         if may_be_repeated and self._reports.is_repeated(report, seq):
@@ -210,13 +213,14 @@ class Initiator:
         newest = self._reports.newest_seq
         self._on_loop(lambda: self._answered(question, newest))
 
-    def _refused(self, message: FixMessage, ref_seq: int, reason: str) -> None:
+    def _refused(self, message: FixMessage, reason: str) -> None:
         """The venue has not taken one of our messages."""
-        sent = self._sent.get(ref_seq)
-        text = message.get(Tag.TEXT)
+        ref_seq = message.get(Tag.REF_SEQ_NUM)
+        sent = self._sent.get(int(ref_seq) if _SEQ.fullmatch(ref_seq) else 0)
+        text = message.said(Tag.TEXT)
         _log.warning(
-            "the venue has refused a message", type=message.get(Tag.REF_MSG_TYPE), seq=ref_seq,
-            tag=message.get(Tag.REF_TAG_ID), text=text,
+            "the venue has refused a message", type=message.said(Tag.REF_MSG_TYPE), seq=message.said(Tag.REF_SEQ_NUM),
+            tag=message.said(Tag.REF_TAG_ID), text=text,
         )  # fmt: skip
         if sent is None:
             return  # of an earlier process: asking for the status of all orders tells

@@ -9,6 +9,7 @@ __all__ = [
     "DESK_TURN_S_MAX",
     "ENDING_S_MAX",
     "EXEC_IDS_KEPT_MAX",
+    "FIELD_CHARACTERS_MAX",
     "INBOX_MAX",
     "LOGON_PAUSE_S",
     "LOGON_S_MAX",
@@ -26,6 +27,9 @@ __all__ = [
 
 #: Of one record of a file: a report has hundreds of bytes. More is damage.
 RECORD_BYTES_MAX = 64 << 10
+
+#: Of a text or an id in a message: the nine of a report fit a record, each character with four bytes. An id of a request that is longer is refused.
+FIELD_CHARACTERS_MAX = 1000
 
 #: Reports that an engine can be told again: as many as the embedded exchange keeps. Over it the oldest go, at the next start from the file as well.
 REPORTS_KEPT_MAX = 100_000

@@ -192,6 +192,28 @@ def test_a_wrong_field_is_named_and_the_session_goes_on(
     assert client.next("8").get(11) == "y"
 
 
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (("D", (11, "x\udce9")), {35: "3", 371: "11", 373: "6"}),
+        (("D", (1, "\udce9")), {35: "3", 371: "1", 373: "6"}),
+        (("D", (11, "x" * 3_000_000)), {35: "3", 371: "11", 373: "5"}),
+        (("V", (262, "m"), (263, 1), (264, "1" * 5000)), {35: "3", 371: "264", 373: "6"}),
+        (("1", (112, "t\udce9"), (-5, "no tag")), {35: "0", 112: "t\udce9"}),
+    ],
+)
+def test_what_cannot_be_written_down_ends_nothing(
+    client: RawClient, message: tuple[str, *tuple[tuple[int, str | int], ...]], answer: dict[int, str]
+) -> None:
+    kind, *pairs = message
+    own = [(tag, value) for tag, value in client.order_pairs("x") if tag not in dict(pairs)]
+    client.send(kind, *(own if kind in "DV" else ()), *pairs)
+    told = client.next("3", "j", "8", "0")
+    assert {tag: told.get(tag) for tag in answer} == answer
+    client.order("y")
+    assert client.next("8").get(11) == "y"
+
+
 def test_a_party_group_is_let_pass(client: RawClient) -> None:
     client.order(
         "x",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from toucan.core.values import ExecType, OrdStatus, RequestKind, Side
@@ -112,6 +113,13 @@ def test_a_report_that_comes_twice_is_known_by_its_execution_or_else_by_its_numb
         assert not one.is_repeated(_status(), 30)
         assert one.is_repeated(_fill("e2"), 1)
     assert ReportLog(tmp_path / "log").fix_seq == 0
+
+
+def test_what_a_start_would_take_for_damage_is_not_written(tmp_path: Path) -> None:
+    log = _log_of(tmp_path / "log")
+    with pytest.raises(FixFileError, match="a record of"):
+        log.append(msgspec.structs.replace(_fill("e9"), text="x" * (64 << 10)), 90)
+    assert ReportLog(tmp_path / "log").all_kept() == log.all_kept()
 
 
 def test_a_log_that_cannot_be_written_says_so(tmp_path: Path) -> None:

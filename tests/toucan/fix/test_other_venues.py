@@ -110,6 +110,31 @@ def test_a_venue_with_its_own_ways(chain: Chain) -> None:
     assert "open sesame" not in chain.processes["one"].log
 
 
+def test_nothing_that_a_venue_writes_is_refused_or_ends_the_process(chain: Chain) -> None:
+    with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+        engine, _, _ = _engine(chain)
+        odd: list[list[Pair]] = [
+            [(58, "na\udcefve")],
+            [(58, "long" * 300_000)],
+            [(354, 6), (355, "a\x01b=c\x01")],
+        ]
+        for number, pairs in enumerate(odd):
+            venue.send("8", *_report("x", "0", "0", f"e{number}", *pairs))
+        venue.send("3", (45, "the third"), (58, "na\udcefve"))
+        venue.send("j", (45, "1" * 5000), (372, "D"), (380, 0))
+        venue.send(
+            "W", (262, "m"), (55, "ABC"), (268, 2), (269, 0), (270, "0.505"), (271, 1),
+            (269, 1), (270, "0.51"), (271, 1),
+        )  # fmt: skip
+        venue.send("8", *_report("x", "0", "0", "last"))
+        told = engine.reports(4)
+        assert [one.exec_id for one in told] == ["e0", "e1", "e2", "last"]
+        assert told[0].text == "na\ufffdve"
+        venue.send("1", (112, "t"))
+        assert venue.next("0", "3").type == "0"
+        engine.socket.close()
+
+
 def test_what_comes_twice_counts_once_and_an_order_is_never_sent_again(chain: Chain) -> None:
     with RawVenue(chain.port, "AVIARY", "ONE") as venue:
         engine, life, _ = _engine(chain)
@@ -154,7 +179,9 @@ def test_a_session_ends_and_begins_at_its_times_and_numbers_begin_anew(tmp_path:
             venue.send("8", *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")))
             known = engine.reports(2)[-1].venue_seq
             while venue.nothing_for(1.0) or venue.next().type != "5":
-                with contextlib.suppress(ConnectionError):  # the client may have gone, and its word is still to be read
+                with contextlib.suppress(
+                    ConnectionError
+                ):  # the client may have gone, and its word is still to be read
                     venue.send("0")
             assert time.time() - began > 18
             with pytest.raises((EOFError, ConnectionError)):  # the venue is away
