@@ -45,7 +45,8 @@ from toucan.fix.limits import (
 )
 from toucan.fix.order_book import OrderBook
 from toucan.fix.position import PositionFile
-from toucan.fix.quickfix_session import end_process
+from toucan.fix.quickfix_session import fail
+from toucan.fix.record_file import FixFileError
 from toucan.venue.events import Disconnected, VenueEvent
 from toucan.venue.link import VenueLink
 
@@ -183,7 +184,10 @@ class FirmDesk:
                 if len(self._questions) >= QUESTIONS_MAX:
                     return False
                 self._questions.append(request.request_id)
-        return self._link.send([request])
+        is_sent = self._link.send([request])
+        if not is_sent and isinstance(request, MassStatusRequest) and request.request_id in self._questions:
+            self._questions.remove(request.request_id)  # or those behind it would wait for its end
+        return is_sent
 
     def subscribe(self, consumer: Consumer, wanted: MarketRequest, kind: str) -> None:
         """Market data for a session, or the end of it."""
@@ -220,8 +224,7 @@ class FirmDesk:
                     self._take(event)
                 self._tell_market()
             except Exception as error:
-                _log.critical("a desk has failed; the process ends", firm=self._firm, exc_info=error)
-                end_process(1)
+                fail("a desk has failed; the process ends", error, firm=self._firm)
 
     def _take(self, event: VenueEvent) -> None:
         match event:
@@ -285,10 +288,12 @@ class FirmDesk:
         if not consumer.is_on:
             return
         for symbol in wanted.symbols:
-            table[symbol] = wanted
-            self._show(consumer, symbol)
-            if not wanted.goes_on:
-                del table[symbol]
+            if wanted.goes_on:
+                table[symbol] = wanted
+            if kind == MsgType.SECURITY_STATUS_REQUEST:
+                self._show_status(consumer, symbol, wanted)
+            else:
+                self._show_market(consumer, symbol, wanted)
 
     # ------------------------------------------------------------ reports
 
@@ -342,11 +347,12 @@ class FirmDesk:
             header.append((Tag.POSS_RESEND, "Y"))
         message = FixMessage(message.type, [*header, *message.fields])
         consumer.about_to_send(self._life)
-        # Who has left in this moment may have it or not.
-        is_sent = self._send(consumer.session, message) and not consumer.has_left
+        if not self._send(consumer.session, message):
+            raise FixFileError("QuickFIX cannot store a report")  # the next start tells it again
         place = consumer.position.place
         if (place.life, place.venue_seq) == (self._life, report.venue_seq):
-            consumer.position.write(place.stored(is_sent=is_sent))
+            # Who has left in this moment may have it or not.
+            consumer.position.write(place.stored(is_sent=not consumer.has_left))
 
     def _end_question(self, question: str) -> None:
         if not self._questions or self._questions[0] != question:
@@ -369,13 +375,16 @@ class FirmDesk:
                     self._show(consumer, symbol)
 
     def _show(self, consumer: Consumer, symbol: str) -> None:
+        self._show_status(consumer, symbol, consumer.statuses.get(symbol))
+        self._show_market(consumer, symbol, consumer.quotes.get(symbol))
+
+    def _show_status(self, consumer: Consumer, symbol: str, wanted: MarketRequest | None) -> None:
         quote = self._market.get(symbol)
-        if quote is None:
-            return
-        status = consumer.statuses.get(symbol)
-        if status is not None:
-            self._send(consumer.session, security_status(status.request_id, symbol, quote.is_halted))
-        wanted = consumer.quotes.get(symbol)
-        if wanted is not None:
+        if quote is not None and wanted is not None:
+            self._send(consumer.session, security_status(wanted.request_id, symbol, quote.is_halted))
+
+    def _show_market(self, consumer: Consumer, symbol: str, wanted: MarketRequest | None) -> None:
+        quote = self._market.get(symbol)
+        if quote is not None and wanted is not None:
             book, instrument = self._books.get(symbol), self._instruments.get(symbol)
             self._send(consumer.session, snapshot(wanted.request_id, quote, book, wanted.depth, instrument))

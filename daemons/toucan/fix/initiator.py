@@ -43,10 +43,18 @@ from toucan.fix.core.reports import not_sent_report, report_from_fix
 from toucan.fix.core.requests import request_to_fix
 from toucan.fix.core.tags import MsgType, Tag
 from toucan.fix.core.words import NO_ORDER_ID
-from toucan.fix.limits import SEND_QUEUE_MAX, SENT_KEPT_MAX
+from toucan.fix.limits import SEND_QUEUE_MAX, SENT_KEPT_MAX, SILENT_HEARTBEATS
 from toucan.fix.open_orders import OpenOrders
 from toucan.fix.order_book import OrderBook
-from toucan.fix.quickfix_session import FixEngine, SessionPlan, end_process, load_quickfix
+from toucan.fix.quickfix_session import (
+    FixEngine,
+    SessionPlan,
+    bound_unread,
+    end_process,
+    fail,
+    load_quickfix,
+)
+from toucan.fix.record_file import FixFileError
 from toucan.fix.report_log import ReportLog
 from toucan.fix.settings import FixSection, read_password
 from toucan.fix.venue_server import VenueServer
@@ -104,7 +112,8 @@ class Initiator:
         self._session = 0
         self._is_up = False
         self._sent: OrderedDict[int, _Sent] = OrderedDict()
-        self._questions: set[str] = set()
+        #: How many answers each has.
+        self._questions: dict[str, int] = {}
         self._halted: dict[str, bool] = {}
         self._has_mass_status = section.mass_status
         self._is_syncing = False
@@ -133,14 +142,17 @@ class Initiator:
 
     def logged_on(self, session: str) -> None:
         """See :class:`~toucan.fix.quickfix_session.SessionHandler`."""
+        bound_unread(SILENT_HEARTBEATS * self._section.heartbeat_s)
         self._on_loop(self._up)
 
     def logged_out(self, session: str) -> None:
         """See :class:`~toucan.fix.quickfix_session.SessionHandler`."""
         self._on_loop(self._down)
 
-    def logon_fields(self, session: str) -> list[tuple[int, str]]:
+    def logon_fields(self, session: str, seq: int) -> list[tuple[int, str]]:
         """Who we are, for those who ask."""
+        if seq == 1:
+            self._sent.clear()  # a reject that names a number means a message of this session
         fields = [(Tag.USERNAME, self._section.username), (Tag.PASSWORD, self._password)]
         return [(tag, value) for tag, value in fields if value]
 
@@ -186,8 +198,12 @@ class Initiator:
         is_about_no_order = bool(question) and message.get(Tag.CL_ORD_ID) in ("", NO_ORDER_ID)
         if not is_about_no_order:
             self._take_report(message)
-        if question in self._questions and _is_last(message):
-            self._questions.discard(question)
+        count = self._questions.get(question)
+        if count is None:
+            return
+        self._questions[question] = count + 1
+        if _is_last(message, count + 1):
+            self._questions.pop(question, None)
             self._end_question(question)
 
     def _take_report(self, message: FixMessage) -> None:
@@ -201,13 +217,20 @@ class Initiator:
         if may_be_repeated and self._reports.is_repeated(report, seq):
             return
         self._tell(report, seq)
-        for question in self._open.told(report):
-            self._end_question(question)
+        self._end_questions(self._open.told(report))
 
     def _tell(self, report: Report, seq: int = 0) -> None:
         """Into the log, and then to the loop. A log that cannot be written raises, which ends the process: nothing counts as taken."""
         self._reports.append(report, seq)
         self._on_loop(self._heard)
+
+    def _end_questions(self, questions: list[str]) -> None:
+        """Of orders that were asked for one by one."""
+        for question in questions:
+            self._end_question(question)
+        more = self._open.more()
+        if more:
+            self._on_loop(lambda: self._ask_for(more))
 
     def _end_question(self, question: str) -> None:
         newest = self._reports.newest_seq
@@ -215,8 +238,7 @@ class Initiator:
 
     def _refused(self, message: FixMessage, reason: str) -> None:
         """The venue has not taken one of our messages."""
-        ref_seq = message.get(Tag.REF_SEQ_NUM)
-        sent = self._sent.get(int(ref_seq) if _SEQ.fullmatch(ref_seq) else 0)
+        sent = self._sent_of(message)
         text = message.said(Tag.TEXT)
         _log.warning(
             "the venue has refused a message", type=message.said(Tag.REF_MSG_TYPE), seq=message.said(Tag.REF_SEQ_NUM),
@@ -230,8 +252,7 @@ class Initiator:
             if message.type == MsgType.REJECT or business in _NOT_SERVED:
                 self._ask_one_by_one(sent.question)
         elif sent.type == MsgType.ORDER_STATUS_REQUEST and business == _UNKNOWN_ID:
-            for question in self._open.unanswered(sent.cl_ord_id):
-                self._end_question(question)
+            self._end_questions(self._open.unanswered(sent.cl_ord_id))
         facts = self._orders.get(sent.cl_ord_id)
         if sent.type not in _REQUESTS or facts is None or sent.is_possible_resend:
             return  # of a resend the first one may stand
@@ -240,6 +261,15 @@ class Initiator:
         if not (message.is_possible_duplicate and self._reports.is_repeated(report, seq)):
             self._tell(report, seq)
             self._open.told(report)
+
+    def _sent_of(self, message: FixMessage) -> _Sent | None:
+        """What a reject is about: it names the number, or else the id."""
+        seq, name = message.get(Tag.REF_SEQ_NUM), message.get(Tag.BUSINESS_REJECT_REF_ID)
+        if seq or not name:
+            return self._sent.get(int(seq)) if _SEQ.fullmatch(seq) else None
+        kind = message.get(Tag.REF_MSG_TYPE)
+        named = (one for one in list(self._sent.values()) if name in (one.cl_ord_id, one.question))
+        return next((one for one in named if one.type == kind), None)
 
     def _ask_one_by_one(self, question: str) -> None:
         if self._has_mass_status:
@@ -294,12 +324,15 @@ class Initiator:
         """From the engine."""
         if isinstance(message, MassStatusRequest) and not self._has_mass_status:
             ids = self._open.ask(message.request_id)
-            for cl_ord_id in ids:
-                self._enqueue(StatusRequest(cl_ord_id))
+            self._ask_for(ids)
             if not ids:
                 self._answered(message.request_id, self._reports.newest_seq)
             return
         self._enqueue(message)
+
+    def _ask_for(self, ids: list[str]) -> None:
+        for cl_ord_id in ids:
+            self._enqueue(StatusRequest(cl_ord_id))
 
     def _enqueue(self, message: ToVenue | FixMessage) -> None:
         if self._requests.qsize() >= SEND_QUEUE_MAX:
@@ -319,8 +352,7 @@ class Initiator:
             try:
                 await asyncio.to_thread(self._reports.sync)
             except Exception as error:
-                _log.critical("the report log cannot be synced; the process ends", exc_info=error)
-                end_process(1)
+                fail("the report log cannot be synced; the process ends", error)
             self._server.settle()
         self._is_syncing = False
         unsaid, self._unsaid = self._unsaid, []
@@ -345,13 +377,13 @@ class Initiator:
             try:
                 self._send(message)
             except Exception as error:
-                _log.critical("a request cannot be sent; the process ends", exc_info=error)
-                end_process(1)
+                fail("a request cannot be sent; the process ends", error)
 
     def _send(self, message: ToVenue | FixMessage) -> None:
         fix = message if isinstance(message, FixMessage) else self._as_fix(message)
-        if fix is not None:
-            self._engine.send(self._section.target_comp_id, fix)
+        target = self._section.target_comp_id
+        if fix is not None and not self._engine.send(target, fix) and self._engine.is_logged_on(target):
+            raise FixFileError("QuickFIX cannot store a message")
 
     def _as_fix(self, message: ToVenue) -> FixMessage | None:
         facts = None
@@ -368,7 +400,7 @@ class Initiator:
         elif isinstance(message, StatusRequest):
             facts = self._orders.get(message.cl_ord_id)
         elif isinstance(message, MassStatusRequest):
-            self._questions.add(message.request_id)
+            self._questions[message.request_id] = 0
         return request_to_fix(message, facts, self._instruments, time.time_ns())
 
     # ------------------------------------------------------------ begin and end
@@ -418,11 +450,13 @@ class Initiator:
             boot = ""  # a sandbox hides it: then each start is like the first one
         if boot and mark.exists() and mark.read_text() == boot:
             return
-        mark.write_text(boot)
         target = self._section.target_comp_id
         known, taken = self._reports.fix_seq, self._engine.next_target_seq(target)
-        if known + 1 < taken and known:
-            self._engine.ask_from(target, known + 1)
+        # A larger number is of a session before this one, of which no report has reached the disk.
+        first = known + 1 if known < taken else 1
+        if first < taken:
+            self._engine.ask_from(target, first)
+        mark.write_text(boot)  # not before: who is killed between the two asks once more
 
     def _close_files(self) -> None:
         self._reports.close()
@@ -434,8 +468,11 @@ class Initiator:
         return f"{there} at {self._section.target_comp_id}; {engine}; {self._reports.newest_seq} reports"
 
 
-def _is_last(message: FixMessage) -> bool:
-    return message.flag(Tag.LAST_RPT_REQUESTED) or message.get(Tag.TOT_NUM_REPORTS) == "0"
+def _is_last(message: FixMessage, number: int) -> bool:
+    """Whether it is the last answer: a venue says so, or only how many there are."""
+    total = message.get(Tag.TOT_NUM_REPORTS)
+    is_all = _SEQ.fullmatch(total) is not None and number >= int(total)
+    return is_all or message.flag(Tag.LAST_RPT_REQUESTED)
 
 
 def run_initiator(

@@ -21,8 +21,10 @@ __all__ = [
     "REPORTS_KEPT_MAX",
     "SEND_QUEUE_MAX",
     "SENT_KEPT_MAX",
+    "SILENT_HEARTBEATS",
     "STALLED_S_MAX",
     "SUBSCRIPTIONS_MAX",
+    "UNREAD_S_MAX",
 ]
 
 #: Of one record of a file: a report has hundreds of bytes. More is damage.
@@ -53,7 +55,7 @@ SENT_KEPT_MAX = 20_000
 #: Mass status requests under way in one session.
 QUESTIONS_MAX = 1000
 
-#: Orders asked for one by one at a venue that has no OrderMassStatusRequest.
+#: Orders asked for one by one at a venue that has no OrderMassStatusRequest, before the next are.
 ANSWERS_KEPT_MAX = 10_000
 
 #: Symbols to which one session subscribes.
@@ -61,6 +63,12 @@ SUBSCRIPTIONS_MAX = 1000
 
 #: An engine that reads nothing for this long is cut off; it resumes later.
 STALLED_S_MAX = 10.0
+
+#: A client that takes nothing of what is sent to it for this long is cut off, before its desk, which waits for it, is believed to hang.
+UNREAD_S_MAX = 5.0
+
+#: And a venue that takes nothing for so many heartbeats: FIX's measure for a connection that is silent.
+SILENT_HEARTBEATS = 2
 
 #: How long a client's request waits for the connection to the exchange; then it is told that the exchange cannot be reached.
 ACCEPTOR_WAIT_S = 2.0

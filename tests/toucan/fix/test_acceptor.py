@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from toucan.fix.core.amounts import time_text
 pytestmark = pytest.mark.system
 
 #: One client for each test, each with a firm of its own; CLIENT0 has a password.
-_CLIENTS = 40
+_CLIENTS = 60
 _numbers = itertools.count(1)
 
 
@@ -28,6 +30,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     sections = [f'[fix_acceptor.session.CLIENT{number}]\nfirm = "firm{number}"' for number in range(_CLIENTS)]
     sections[0] += f'\nusername = "ali"\npassword_file = "{folder / "password"}"'
     sections.append('[fix_acceptor.drop_copy.COPY]\nfirms = ["firm1", "firm2"]')
+    sections.append('[fix_acceptor.drop_copy.SLOW]\nfirms = ["firm59"]')
     chain = Chain(
         folder, (), [f"S{number}" for number in range(_CLIENTS)], sections=sections, log_level="debug"
     )
@@ -158,9 +161,16 @@ def test_market_data(client: RawClient, chain: Chain) -> None:
     assert client.next("f").get(326) == "17"
     client.send("V", (262, "n"), (263, 1), (264, 0), (267, 1), (269, 0), (146, 1), (55, "NIX"))
     assert client.next("Y").get(281) == "0"
-    client.send("V", (262, "m"), (263, 2), (264, 0), (267, 1), (269, 0), (146, 1), (55, client.symbol))
     client.send("V", (262, "one"), (263, 0), (264, 1), (267, 1), (269, 0), (146, 1), (55, client.symbol))
     while client.next("W").get(262) != "one":
+        pass
+    client.order("y", price="0.03")
+    while (told := client.next("W")) and "0.03" not in told.all(270):
+        pass
+    assert told.get(262) == "m", "a picture in between does not end it"
+    client.send("V", (262, "m"), (263, 2), (264, 0), (267, 1), (269, 0), (146, 1), (55, client.symbol))
+    client.send("V", (262, "two"), (263, 0), (264, 1), (267, 1), (269, 0), (146, 1), (55, client.symbol))
+    while client.next("W").get(262) != "two":
         pass
 
 
@@ -292,6 +302,59 @@ def test_who_has_the_wrong_password_does_not_get_in(chain: Chain) -> None:
         with RawClient(chain.port, "CLIENT0") as client:
             client.send("A", (98, 0), (108, 30), (141, "Y"), *wrong)
             assert "A" not in client.until_closed()
+
+
+def test_who_has_no_password_begins_nobodys_numbers_anew(chain: Chain) -> None:
+    right = (553, "ali"), (554, "open sesame")
+    with _connected(chain, "CLIENT0", *right, (141, "Y")) as client:
+        client.order("x")
+        client.next("8")
+        client.send("5")
+        client.until_closed()
+    with RawClient(chain.port, "CLIENT0") as stranger:
+        stranger.send("A", (98, 0), (108, 30), (141, "Y"), (553, "ali"))
+        assert "A" not in stranger.until_closed()
+    with RawClient(chain.port, "CLIENT0") as back:
+        back.next_seq, back.symbol = client.next_seq, client.symbol
+        assert back.log_on(*right).whole(34) > client.last_seq
+        back.order("y")
+        assert back.next("8").get(11) == "y"
+
+
+def test_a_client_that_does_not_read_keeps_nobody_waiting(chain: Chain) -> None:
+    with _connected(chain, "CLIENT59") as client, _connected(chain, "SLOW") as slow:
+        slow._socket.settimeout(0.5)
+        with contextlib.suppress(
+            OSError
+        ):  # its answers fill the way to it, and then nothing is read of it either
+            while True:
+                slow.send("1", (112, "t" * 100_000))
+        for name in ("x", "y"):
+            client.order(name)
+            assert client.next("8").get(11) == name
+
+
+def test_a_report_that_cannot_be_stored_ends_the_process_and_comes_after_it(tmp_path: Path) -> None:
+    sections = ['[fix_acceptor.session.C]\nfirm = "one"']
+    chain = Chain(tmp_path, (), ("ABC",), sections=sections)
+    chain.start()
+    try:
+        with _connected(chain, "C") as client:
+            client.symbol = "ABC"
+            client.send("1", (112, "t" * 20_000))
+            client.next("0")
+            (stored,) = (tmp_path / "acceptor" / "store").glob("*.body")
+            disk = stored.stat().st_size + 10
+            process = chain.processes["acceptor"].process
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (disk, disk))
+            client.order("x")
+            assert "8" not in client.until_closed()
+        assert chain.processes["acceptor"]._gone() == 1
+        chain.launch("acceptor").wait_ready()
+        with _resumed(chain, client) as back:
+            assert back.next("8").get(11) == "x"
+    finally:
+        chain.kill()
 
 
 def test_a_second_logon_as_the_same_client_leaves_the_first_alone(chain: Chain, client: RawClient) -> None:

@@ -10,6 +10,7 @@ import pytest
 from toucan.core.values import ExecType, OrdStatus, RequestKind, Side
 from toucan.core.venue_messages import Report
 from toucan.fix.core.facts import OrderFacts
+from toucan.fix.limits import ANSWERS_KEPT_MAX
 from toucan.fix.open_orders import OpenOrders
 from toucan.fix.order_book import OrderBook
 from toucan.fix.position import Place, PositionFile
@@ -180,6 +181,33 @@ def test_an_order_is_asked_for_by_its_newest_id_and_not_when_it_has_ended() -> N
         Report(kind=ExecType.CANCELED, cl_ord_id="c", orig_cl_ord_id="y", ord_status=OrdStatus.CANCELED)
     )
     assert orders.ask("q") == []
+
+
+def test_what_is_pending_is_not_an_order_of_its_own() -> None:
+    orders = OpenOrders([_facts("x")], [])
+    for kind, status, name in (
+        (ExecType.PENDING_CANCEL, OrdStatus.PENDING_CANCEL, "c"),
+        (ExecType.CANCEL_REJECT, OrdStatus.NEW, "c"),
+        (ExecType.PENDING_REPLACE, OrdStatus.PENDING_REPLACE, "r"),
+    ):
+        orders.told(Report(kind=kind, cl_ord_id=name, orig_cl_ord_id="x", ord_status=status))
+    assert orders.ask("q") == ["x"]
+
+
+def test_a_question_ends_when_all_orders_are_answered_however_many_there_are() -> None:
+    names = [f"x{number}" for number in range(2 * ANSWERS_KEPT_MAX + 1)]
+    orders = OpenOrders([_facts(name) for name in names], [])
+    asked = orders.ask("q")
+    assert len(asked) == ANSWERS_KEPT_MAX
+    ended: list[str] = []
+    while asked:
+        assert ended == []
+        for name in asked:
+            ended += orders.unanswered(name) if name == "x7" else orders.told(_status(name))
+        names = names[len(asked) :]
+        asked = orders.more()
+    assert (ended, names) == (["q"], [])
+    assert "x7" not in orders.ask("again")
 
 
 # ---------------------------------------------------------------- positions

@@ -1,0 +1,83 @@
+"""A firm's desk in the acceptor, between an exchange and clients made by hand."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from tests.toucan.exchange.running import PATIENCE_S
+
+from toucan.core.values import ExecType, OrdStatus
+from toucan.core.venue_messages import MassStatusRequest, Report, ResumeEnd, ToVenue, Welcome
+from toucan.fix.core.message import FixMessage
+from toucan.fix.desk import Consumer, FirmDesk
+from toucan.fix.order_book import OrderBook
+from toucan.fix.position import PositionFile
+from toucan.venue.link import Deliver
+
+
+class _Exchange:
+    """Takes what it is sent if :attr:`takes` says so."""
+
+    def __init__(self) -> None:
+        self.takes = True
+        self.deliver: Deliver
+
+    def resume_from(self, life: str, venue_seq: int) -> None:
+        pass
+
+    def start(self, deliver: Deliver) -> None:
+        self.deliver = deliver
+
+    def send(self, messages: Sequence[ToVenue]) -> bool:
+        return self.takes
+
+    def reconnect(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+class _Rig:
+    def __init__(self, folder: Path) -> None:
+        self.exchange = _Exchange()
+        self.told: queue.SimpleQueue[FixMessage] = queue.SimpleQueue()
+        self.desk = FirmDesk("f", self.exchange, OrderBook(folder / "orders"), {}, self._send)
+        self.consumer = Consumer("C", "f", PositionFile(folder / "at"), is_copy=False)
+        self.desk.consumers.append(self.consumer)
+        self.desk.start()
+        self.exchange.deliver([Welcome("life", 0), ResumeEnd()])
+        self.desk.joined(self.consumer)
+
+    def _send(self, session: str, message: FixMessage) -> bool:
+        self.told.put(message)
+        if message.whole(5802):
+            self.consumer.numbered(message.whole(5802), 1)
+        return True
+
+    def next(self) -> FixMessage:
+        return self.told.get(timeout=PATIENCE_S)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[_Rig]:
+    rig = _Rig(tmp_path)
+    yield rig
+    rig.desk.stop()
+
+
+def _status(venue_seq: int) -> Report:
+    return Report(kind=ExecType.ORDER_STATUS, cl_ord_id="x", venue_seq=venue_seq, ord_status=OrdStatus.NEW)
+
+
+def test_a_question_that_was_not_sent_holds_up_no_other_one(rig: _Rig) -> None:
+    rig.exchange.takes = False
+    assert not rig.desk.take(MassStatusRequest("lost"))
+    rig.exchange.takes = True
+    assert rig.desk.take(MassStatusRequest("q"))
+    rig.exchange.deliver([_status(1), _status(2), ResumeEnd("q")])
+    told = [rig.next(), rig.next()]
+    assert [(one.get(584), one.get(912)) for one in told] == [("q", "N"), ("q", "Y")]
