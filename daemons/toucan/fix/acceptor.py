@@ -110,7 +110,7 @@ class Acceptor:
         for desk in self.desks.values():
             desk.start()
         self._engine.start()
-        bound_unread(UNREAD_S_MAX)
+        bound_unread(UNREAD_S_MAX, self._section.port)
 
     # ------------------------------------------------------------ the exchange comes and goes
 

@@ -175,11 +175,13 @@ class FirmDesk:
         """Hands a request to the exchange; False: it cannot be reached, and the request was not sent."""
         if not self._is_ready.wait(ACCEPTOR_WAIT_S):
             return False
+        is_noted = False
         match request:
             case NewOrder():
-                self._orders.note(facts_of_request(request, None))
+                is_noted = self._orders.note(facts_of_request(request, None))
             case CancelOrder() | ReplaceOrder():
-                self._orders.note(facts_of_request(request, self._orders.get(request.orig_cl_ord_id)))
+                original = self._orders.get(request.orig_cl_ord_id)
+                is_noted = self._orders.note(facts_of_request(request, original))
             case MassStatusRequest():
                 if len(self._questions) >= QUESTIONS_MAX:
                     return False
@@ -187,6 +189,8 @@ class FirmDesk:
         is_sent = self._link.send([request])
         if not is_sent and isinstance(request, MassStatusRequest) and request.request_id in self._questions:
             self._questions.remove(request.request_id)  # or those behind it would wait for its end
+        if not is_sent and is_noted and isinstance(request, (NewOrder, CancelOrder, ReplaceOrder)):
+            self._orders.forget(request.cl_ord_id)
         return is_sent
 
     def subscribe(self, consumer: Consumer, wanted: MarketRequest, kind: str) -> None:

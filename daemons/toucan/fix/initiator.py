@@ -39,7 +39,7 @@ from toucan.errors import InvalidSettings
 from toucan.fix.core.facts import facts_of_request
 from toucan.fix.core.market import is_halted, market_from_fix, market_request, security_status_request
 from toucan.fix.core.message import FixMessage
-from toucan.fix.core.reports import not_sent_report, report_from_fix
+from toucan.fix.core.reports import not_sent_report, report_from_fix, status_report
 from toucan.fix.core.requests import request_to_fix
 from toucan.fix.core.tags import MsgType, Tag
 from toucan.fix.core.words import NO_ORDER_ID
@@ -251,8 +251,11 @@ class Initiator:
         if sent.type == MsgType.ORDER_MASS_STATUS_REQUEST:
             if message.type == MsgType.REJECT or business in _NOT_SERVED:
                 self._ask_one_by_one(sent.question)
-        elif sent.type == MsgType.ORDER_STATUS_REQUEST and business == _UNKNOWN_ID:
-            self._end_questions(self._open.unanswered(sent.cl_ord_id))
+        elif sent.type == MsgType.ORDER_STATUS_REQUEST:
+            if business == _UNKNOWN_ID:
+                self._end_questions(self._open.unanswered(sent.cl_ord_id))
+            elif message.type == MsgType.REJECT or business in _NOT_SERVED:
+                self._answer_as_told(sent.cl_ord_id)
         facts = self._orders.get(sent.cl_ord_id)
         if sent.type not in _REQUESTS or facts is None or sent.is_possible_resend:
             return  # of a resend the first one may stand
@@ -270,6 +273,14 @@ class Initiator:
         kind = message.get(Tag.REF_MSG_TYPE)
         named = (one for one in list(self._sent.values()) if name in (one.cl_ord_id, one.question))
         return next((one for one in named if one.type == kind), None)
+
+    def _answer_as_told(self, cl_ord_id: str) -> None:
+        """The venue answers no questions, as over a drop-copy session. It sends all reports: the last one says how the order stands."""
+        last = self._open.last(cl_ord_id)
+        if last is not None:  # of an order that it has not told of only the venue knows
+            report = status_report(last, cl_ord_id, time.time_ns())
+            self._tell(report)
+            self._end_questions(self._open.told(report))
 
     def _ask_one_by_one(self, question: str) -> None:
         if self._has_mass_status:
@@ -300,8 +311,7 @@ class Initiator:
     # ------------------------------------------------------------ the loop
 
     def _up(self) -> None:
-        if self._is_up:
-            return
+        self._down()  # a venue may log on once more, to have the numbers begin anew: what was under way cannot be asked for any more
         self._is_up = True
         self._session += 1
         self._questions.clear()

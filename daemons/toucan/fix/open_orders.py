@@ -24,8 +24,8 @@ class OpenOrders:
 
     def __init__(self, sent: Iterable[OrderFacts], told: Iterable[Report]) -> None:
         self._lock = threading.Lock()
-        #: By the id under which the venue has it.
-        self._open: dict[str, None] = {}
+        #: By the id under which the venue has it: the last report of it, None before the first.
+        self._open: dict[str, Report | None] = {}
         #: Of each question the orders that were not answered yet.
         self._questions: dict[str, set[str]] = {}
         #: Those that are asked for when these are answered.
@@ -40,7 +40,7 @@ class OpenOrders:
         """A request goes out."""
         if facts.kind is RequestKind.NEW:
             with self._lock:
-                self._open[facts.cl_ord_id] = None
+                self._open.setdefault(facts.cl_ord_id, None)
 
     def told(self, report: Report) -> list[str]:
         """A report has come; gives the questions that are answered with it."""
@@ -64,7 +64,12 @@ class OpenOrders:
         elif report.ord_status is not None:
             # What is pending is a request of its own, and the order has its old id until that is accepted.
             is_pending = report.kind in (ExecType.PENDING_CANCEL, ExecType.PENDING_REPLACE)
-            self._open[(report.orig_cl_ord_id if is_pending else "") or report.cl_ord_id] = None
+            self._open[(report.orig_cl_ord_id if is_pending else "") or report.cl_ord_id] = report
+
+    def last(self, cl_ord_id: str) -> Report | None:
+        """The last report of an order that may be open; None: there was none."""
+        with self._lock:
+            return self._open.get(cl_ord_id)
 
     def ask(self, question: str) -> list[str]:
         """Begins a question; gives the ids to ask for first, none if there is nothing to ask."""

@@ -54,12 +54,21 @@ class OrderBook:
         """Everything that is known, the oldest first."""
         return list(self._by_id.values())
 
-    def note(self, facts: OrderFacts) -> None:
-        """Remembers a request, unless its id is known: the first one counts. Raises :class:`~toucan.fix.record_file.FixFileError`."""
+    def note(self, facts: OrderFacts) -> bool:
+        """Remembers a request, unless its id is known: the first one counts, and this gives False.
+
+        Raises :class:`~toucan.fix.record_file.FixFileError`.
+        """
         if facts.cl_ord_id in self._by_id:
-            return
+            return False
         self._file.append(_encoder.encode(facts))
         self._keep(facts)
+        return True
+
+    def forget(self, cl_ord_id: str) -> None:
+        """The request was not sent: another one may have its id. In the file the last one of an id counts."""
+        del self._by_id[cl_ord_id]
+        self._order.remove(cl_ord_id)
 
     def _keep(self, facts: OrderFacts) -> None:
         if facts.cl_ord_id not in self._by_id:

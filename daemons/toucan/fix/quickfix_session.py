@@ -206,15 +206,16 @@ def fail(text: str, error: BaseException, code: int = 1, **values: str) -> NoRet
         end_process(code)
 
 
-def bound_unread(seconds: float) -> None:
-    """Ends, from now on, a connection whose other side takes nothing for so long; of a listener, those that it accepts.
+def bound_unread(seconds: float, port: int = 0) -> None:
+    """Ends, from now on, a connection whose other side takes nothing for so long; of a listener, those that it accepts. ``port``: ours; 0: any.
 
     QuickFIX writes with a lock held and waits as long as it takes: whoever else has something for that session would wait with it, and its
-    heartbeats too. It gives no access to its sockets, but all TCP of the process is its.
+    heartbeats too. It gives no access to its sockets.
     """
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as one:
-            if one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM:
+            is_tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
+            if is_tcp and port in (0, one.getsockname()[1]):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 

@@ -6,11 +6,12 @@ import queue
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.toucan.exchange.running import PATIENCE_S
 
-from toucan.core.values import ExecType, OrdStatus
-from toucan.core.venue_messages import MassStatusRequest, Report, ResumeEnd, ToVenue, Welcome
+from toucan.core.values import ExecType, OrderType, OrdStatus, Side, TimeInForce
+from toucan.core.venue_messages import MassStatusRequest, NewOrder, Report, ResumeEnd, ToVenue, Welcome
 from toucan.fix.core.message import FixMessage
 from toucan.fix.desk import Consumer, FirmDesk
 from toucan.fix.order_book import OrderBook
@@ -23,6 +24,7 @@ class _Exchange:
 
     def __init__(self) -> None:
         self.takes = True
+        self.sent: list[ToVenue] = []
         self.deliver: Deliver
 
     def resume_from(self, life: str, venue_seq: int) -> None:
@@ -32,6 +34,7 @@ class _Exchange:
         self.deliver = deliver
 
     def send(self, messages: Sequence[ToVenue]) -> bool:
+        self.sent += messages if self.takes else ()
         return self.takes
 
     def reconnect(self) -> None:
@@ -81,3 +84,20 @@ def test_a_question_that_was_not_sent_holds_up_no_other_one(rig: _Rig) -> None:
     rig.exchange.deliver([_status(1), _status(2), ResumeEnd("q")])
     told = [rig.next(), rig.next()]
     assert [(one.get(584), one.get(912)) for one in told] == [("q", "N"), ("q", "Y")]
+
+
+def test_an_order_that_was_not_sent_is_not_remembered(rig: _Rig, tmp_path: Path) -> None:
+    first = NewOrder("x", "a", "ABC", Side.BUY, OrderType.LIMIT, TimeInForce.DAY, 10, 50)
+    second = msgspec.structs.replace(first, symbol="XYZ", side=Side.SELL)
+    rig.exchange.takes = False
+    assert not rig.desk.take(first)
+    rig.exchange.takes = True
+    assert rig.desk.take(second)
+    rig.exchange.takes = False
+    assert not rig.desk.take(second), "the same once more: the first one is at the exchange"
+    rig.exchange.deliver([Report(kind=ExecType.NEW, cl_ord_id="x", venue_seq=1, ord_status=OrdStatus.NEW)])
+    told = rig.next()
+    assert (told.get(55), told.get(54)) == ("XYZ", "2")
+    again = OrderBook(tmp_path / "orders").get("x")
+    assert again is not None
+    assert again.symbol == "XYZ"

@@ -154,6 +154,22 @@ def test_a_number_that_is_refused_means_a_message_of_this_session(tmp_path: Path
         chain.close()
 
 
+def test_numbers_that_begin_anew_in_a_session_are_another_session(chain: Chain) -> None:
+    with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+        engine, life, _ = _engine(chain)
+        engine.send(_order("x"))
+        venue.next("D")
+        venue.send("A", (98, 0), (108, 30), (141, "Y"), seq=1)
+        venue.next_seq = 2
+        assert venue.next("A").get(141) == "Y"
+        with pytest.raises((EOFError, ConnectionError)):
+            engine.receive()
+        engine.socket.close()
+        engine, same_life, _ = _engine(chain, life)
+        assert same_life == life
+        engine.socket.close()
+
+
 def test_a_request_that_cannot_be_stored_ends_the_process(tmp_path: Path) -> None:
     chain = Chain(tmp_path, ("one",), ("ABC",), market_data=False)
     try:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from toucan.core.values import ExecType, OrdStatus, RequestKind
 from toucan.core.venue_messages import Report
 from toucan.fix.core.amounts import Scale, time_ns, time_text
@@ -39,6 +41,7 @@ __all__ = [
     "not_sent_report",
     "report_from_fix",
     "report_to_fix",
+    "status_report",
 ]
 
 _Pairs = list[tuple[int, str]]
@@ -274,4 +277,12 @@ def not_sent_report(facts: OrderFacts, original: str, reason: str, text: str, at
         )  # fmt: skip
     return Report(
         kind=ExecType.CANCEL_REJECT, cl_ord_id=facts.cl_ord_id, orig_cl_ord_id=original, reason=reason, text=text, at_ns=at_ns,
+    )  # fmt: skip
+
+
+def status_report(last: Report, cl_ord_id: str, at_ns: int) -> Report:
+    """How an order stands after the last report of it, as an answer to a question about it."""
+    return msgspec.structs.replace(
+        last, kind=ExecType.ORDER_STATUS, cl_ord_id=cl_ord_id, orig_cl_ord_id="", venue_seq=0, exec_id="", exec_ref_id="",
+        last_quantity=0, last_price=None, reason="", text="the last that the venue has told", at_ns=at_ns,
     )  # fmt: skip
