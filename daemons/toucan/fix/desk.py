@@ -69,8 +69,8 @@ class Consumer:
         self.is_on = False
         #: QuickFIX's thread: the client has said that it leaves, or is gone.
         self.has_left = True
-        #: Reports up to this one may have been sent before, under numbers that are no more.
-        self.repeats_until = 0
+        #: Reports up to this one, of this life, may have been sent before, under numbers that are no more.
+        self._repeats_until = ("", 0)
         #: Its subscriptions to quotes and depth, and to whether an instrument is traded.
         self.quotes: dict[str, MarketRequest] = {}
         self.statuses: dict[str, MarketRequest] = {}
@@ -91,7 +91,12 @@ class Consumer:
 
     def begin_anew(self) -> None:
         """Its client has its numbers begin anew, and can ask for nothing that it missed."""
-        self.repeats_until = self.position.begin_anew()
+        life = self.position.place.life
+        self._repeats_until = life, self.position.begin_anew()
+
+    def may_have(self, life: str, venue_seq: int) -> bool:
+        """Whether a report that it is told may have reached it before."""
+        return self._repeats_until[0] == life and venue_seq <= self._repeats_until[1]
 
 
 class FirmDesk:
@@ -118,9 +123,11 @@ class FirmDesk:
         self._thread = threading.Thread(target=self._run, name=f"desk-{firm}", daemon=True)
         #: Everything that was missed is told: requests may go.
         self._is_ready = threading.Event()
-        # The connection's thread: how far it is.
+        # The connection's thread: how far it is, and how often it was lost.
         self._heard = ("", 0)
+        self._losses = 0
         # The desk's thread.
+        self._losses_taken = 0
         self._life = ""
         self._history = ReportLog(REPORTS_KEPT_MAX)
         self._is_first = False
@@ -210,6 +217,7 @@ class FirmDesk:
                 case Welcome():
                     life, seq = (life, seq) if event.life == life else (event.life, 0)
                 case Disconnected():
+                    self._losses += 1
                     self._is_ready.clear()
         self._heard = (life, seq)
         self._link.resume_from(life, seq)
@@ -245,6 +253,7 @@ class FirmDesk:
             case ResumeEnd():
                 self._end(event)
             case Disconnected():
+                self._losses_taken += 1
                 self._questions.clear()
                 self._tell_held(is_last=False)
                 if self.is_there:
@@ -254,8 +263,6 @@ class FirmDesk:
     def _welcome(self, welcome: Welcome) -> None:
         if welcome.life != self._life:
             self._life, self._history = welcome.life, ReportLog(REPORTS_KEPT_MAX)
-            for consumer in self.consumers:
-                consumer.repeats_until = 0
         self._is_first = True
 
     def _end(self, end: ResumeEnd) -> None:
@@ -263,6 +270,8 @@ class FirmDesk:
             self._end_question(end.request_id)
             return
         self._is_ready.set()
+        if self._losses != self._losses_taken:  # it was of a connection that is lost meanwhile
+            self._is_ready.clear()
         if not self.is_there:
             self.is_there = True
             self.when_back()
@@ -347,7 +356,7 @@ class FirmDesk:
             report, facts, self._instruments, question=own_question, is_last=is_last and bool(own_question)
         )
         header = [(Tag.ON_BEHALF_OF_COMP_ID, consumer.firm)] if consumer.is_copy else []
-        if report.venue_seq <= consumer.repeats_until:
+        if consumer.may_have(self._life, report.venue_seq):
             header.append((Tag.POSS_RESEND, "Y"))
         message = FixMessage(message.type, [*header, *message.fields])
         consumer.about_to_send(self._life)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.toucan.exchange.running import PATIENCE_S
+from tests.toucan.fix.chain import wait_until
 
 from toucan.core.values import ExecType, OrderType, OrdStatus, Side, TimeInForce
 from toucan.core.venue_messages import MassStatusRequest, NewOrder, Report, ResumeEnd, ToVenue, Welcome
 from toucan.fix.core.message import FixMessage
 from toucan.fix.desk import Consumer, FirmDesk
 from toucan.fix.order_book import OrderBook
-from toucan.fix.position import PositionFile
+from toucan.fix.position import Place, PositionFile
+from toucan.venue.events import Disconnected
 from toucan.venue.link import Deliver
 
 
@@ -47,6 +50,8 @@ class _Exchange:
 class _Rig:
     def __init__(self, folder: Path) -> None:
         self.exchange = _Exchange()
+        self.goes_on = threading.Event()
+        self.goes_on.set()
         self.told: queue.SimpleQueue[FixMessage] = queue.SimpleQueue()
         self.desk = FirmDesk("f", self.exchange, OrderBook(folder / "orders"), {}, self._send)
         self.consumer = Consumer("C", "f", PositionFile(folder / "at"), is_copy=False)
@@ -54,8 +59,10 @@ class _Rig:
         self.desk.start()
         self.exchange.deliver([Welcome("life", 0), ResumeEnd()])
         self.desk.joined(self.consumer)
+        wait_until(lambda: self.desk.is_there and self.consumer.is_on)
 
     def _send(self, session: str, message: FixMessage) -> bool:
+        assert self.goes_on.wait(PATIENCE_S)
         self.told.put(message)
         if message.whole(5802):
             self.consumer.numbered(message.whole(5802), 1)
@@ -101,3 +108,30 @@ def test_an_order_that_was_not_sent_is_not_remembered(rig: _Rig, tmp_path: Path)
     again = OrderBook(tmp_path / "orders").get("x")
     assert again is not None
     assert again.symbol == "XYZ"
+
+
+def test_reports_of_another_life_were_never_sent_before(rig: _Rig) -> None:
+    rig.consumer.position.write(Place("the life before", 5, 0, 1))
+    rig.consumer.begin_anew()
+    rig.exchange.deliver([_status(1)])
+    assert rig.next().get(97) == ""
+    rig.consumer.position.write(Place("life", 1, 0, 1))
+    rig.consumer.begin_anew()
+    rig.desk.joined(rig.consumer)
+    assert rig.next().get(97) == "Y"
+
+
+def test_nothing_is_sent_over_a_connection_on_the_word_of_the_one_before(rig: _Rig) -> None:
+    rig.goes_on.clear()  # the desk is slower than the connection
+    rig.exchange.deliver([_status(1)])
+    rig.exchange.deliver([Disconnected("once")])
+    rig.exchange.deliver([Welcome("life", 1), ResumeEnd()])
+    rig.exchange.deliver([Disconnected("twice")])
+    rig.goes_on.set()
+    rig.next()
+    rig.exchange.deliver([Welcome("life", 1), _status(2)])
+    rig.next()
+    assert not rig.desk.take(MassStatusRequest("q"))
+    rig.exchange.deliver([ResumeEnd(), _status(3)])
+    rig.next()
+    assert rig.desk.take(MassStatusRequest("q"))
