@@ -94,6 +94,12 @@ class Consumer:
         life = self.position.place.life
         self._repeats_until = life, self.position.begin_anew()
 
+    def welcomed(self, welcome: Welcome) -> None:
+        """The exchange says how far it is. Who does not know how far he was may have had all of it."""
+        if self.position.is_damaged:
+            self.position.is_damaged = False
+            self._repeats_until = welcome.life, welcome.venue_seq
+
     def may_have(self, life: str, venue_seq: int) -> bool:
         """Whether a report that it is told may have reached it before."""
         return self._repeats_until[0] == life and venue_seq <= self._repeats_until[1]
@@ -263,6 +269,8 @@ class FirmDesk:
     def _welcome(self, welcome: Welcome) -> None:
         if welcome.life != self._life:
             self._life, self._history = welcome.life, ReportLog(REPORTS_KEPT_MAX)
+        for consumer in self.consumers:
+            consumer.welcomed(welcome)
         self._is_first = True
 
     def _end(self, end: ResumeEnd) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -118,6 +119,10 @@ class FixEngine:
             for key, value in (defaults | plan.settings).items():
                 values.setString(key, value)
             session = fix.SessionID(_BEGIN_STRING, plan.own, plan.other)
+            # A CompID may have a slash in it, and QuickFIX makes no folders for that.
+            (folder / "store" / f"{_BEGIN_STRING}-{plan.own}-{plan.other}").parent.mkdir(
+                0o700, parents=True, exist_ok=True
+            )
             self._settings.set(session, values)
             self._ids[plan.other] = session
         try:
@@ -213,10 +218,21 @@ def bound_unread(seconds: float, port: int = 0) -> None:
     heartbeats too. It gives no access to its sockets.
     """
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as one:
-            is_tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
-            if is_tcp and port in (0, one.getsockname()[1]):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if stat.S_ISSOCK(os.stat(f"/proc/self/fd/{name}").st_mode):
+                _bound_unread(os.dup(int(name)), seconds, port)
+
+
+def _bound_unread(file: int, seconds: float, port: int) -> None:
+    try:
+        one = socket.socket(fileno=file)
+    except OSError:
+        os.close(file)
+        return
+    with one:
+        is_tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
+        if is_tcp and port in (0, one.getsockname()[1]):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def _raw(fix: Any, message: FixMessage) -> Any:

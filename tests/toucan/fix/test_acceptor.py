@@ -210,6 +210,7 @@ def test_a_wrong_field_is_named_and_the_session_goes_on(
         (("D", (1, "\udce9")), {35: "3", 371: "1", 373: "6"}),
         (("D", (11, "x" * 3_000_000)), {35: "3", 371: "11", 373: "5"}),
         (("V", (262, "m"), (263, 1), (264, "1" * 5000)), {35: "3", 371: "264", 373: "6"}),
+        (("D", (59, 6), (126, "99991231-23:59:59")), {35: "3", 371: "126", 373: "5"}),
         (("1", (112, "t\udce9"), (-5, "no tag")), {35: "0", 112: "t\udce9"}),
     ],
 )
@@ -520,8 +521,8 @@ def test_a_drop_copy_session_hears_all_reports_of_its_firms_and_nothing_twice(ch
 
 
 def test_a_process_that_was_told_to_end_logs_out(tmp_path: Path) -> None:
-    sections = ['[fix_acceptor.session.C]\nfirm = "one"']
-    with Chain(tmp_path, (), ("ABC",), sections=sections) as chain, _connected(chain, "C") as client:
+    sections = ['[fix_acceptor.session."C/1"]\nfirm = "one"']
+    with Chain(tmp_path, (), ("ABC",), sections=sections) as chain, _connected(chain, "C/1") as client:
         acceptor = chain.processes["acceptor"].process
         acceptor.terminate()
         assert client.next("5").get(58) == "the process ends"

@@ -144,6 +144,8 @@ _ORDER: dict[int, str] = {
         (Tag.EXEC_INST, "6 G", FaultKind.VALUE),
         (Tag.EXPIRE_TIME, "tomorrow", FaultKind.FORMAT),
         (Tag.EXPIRE_TIME, "20260231-00:00:00", FaultKind.VALUE),
+        (Tag.EXPIRE_TIME, "99991231-23:59:59", FaultKind.VALUE),
+        (Tag.EXPIRE_TIME, "00010101-00:00:00", FaultKind.VALUE),
     ],
 )
 def test_a_field_that_is_wrong_is_named(tag: int, value: str | None, kind: FaultKind) -> None:

@@ -48,7 +48,7 @@ class _Exchange:
 
 
 class _Rig:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reports: Sequence[Report] = ()) -> None:
         self.exchange = _Exchange()
         self.goes_on = threading.Event()
         self.goes_on.set()
@@ -57,7 +57,7 @@ class _Rig:
         self.consumer = Consumer("C", "f", PositionFile(folder / "at"), is_copy=False)
         self.desk.consumers.append(self.consumer)
         self.desk.start()
-        self.exchange.deliver([Welcome("life", 0), ResumeEnd()])
+        self.exchange.deliver([Welcome("life", len(reports)), *reports, ResumeEnd()])
         self.desk.joined(self.consumer)
         wait_until(lambda: self.desk.is_there and self.consumer.is_on)
 
@@ -135,3 +135,11 @@ def test_nothing_is_sent_over_a_connection_on_the_word_of_the_one_before(rig: _R
     rig.exchange.deliver([ResumeEnd(), _status(3)])
     rig.next()
     assert rig.desk.take(MassStatusRequest("q"))
+
+
+def test_who_is_told_everything_again_is_told_that_he_may_have_it(tmp_path: Path) -> None:
+    (tmp_path / "at").write_bytes(b"damaged" * 100)
+    rig = _Rig(tmp_path, reports=[_status(1), _status(2)])
+    rig.exchange.deliver([_status(3)])
+    assert [rig.next().get(97) for _ in range(3)] == ["Y", "Y", ""]
+    rig.desk.stop()
