@@ -75,6 +75,8 @@ class Consumer:
         self.quotes: dict[str, MarketRequest] = {}
         self.statuses: dict[str, MarketRequest] = {}
         self._life = ""
+        #: QuickFIX's thread moves the position, and the desk's.
+        self._moving = threading.Lock()
 
     def seq_of(self, life: str) -> int:
         """The newest report of this life that it has."""
@@ -87,12 +89,21 @@ class Consumer:
 
     def numbered(self, venue_seq: int, fix_seq: int) -> None:
         """QuickFIX has given a report its number, and stores it next."""
-        self.position.write(self.position.place.numbered(self._life, venue_seq, fix_seq))
+        with self._moving:
+            self.position.write(self.position.place.numbered(self._life, venue_seq, fix_seq))
+
+    def stored(self, venue_seq: int) -> None:
+        """QuickFIX has stored it, and sent it if the client is there. Who has left in this moment may have it or not."""
+        with self._moving:
+            place = self.position.place
+            if (place.life, place.venue_seq) == (self._life, venue_seq):  # else its numbers have begun anew
+                self.position.write(place.stored(is_sent=not self.has_left))
 
     def begin_anew(self) -> None:
         """Its client has its numbers begin anew, and can ask for nothing that it missed."""
-        life = self.position.place.life
-        self._repeats_until = life, self.position.begin_anew()
+        with self._moving:
+            life = self.position.place.life
+            self._repeats_until = life, self.position.begin_anew()
 
     def welcomed(self, welcome: Welcome) -> None:
         """The exchange says how far it is. Who does not know how far he was may have had all of it."""
@@ -370,10 +381,7 @@ class FirmDesk:
         consumer.about_to_send(self._life)
         if not self._send(consumer.session, message):
             raise FixFileError("QuickFIX cannot store a report")  # the next start tells it again
-        place = consumer.position.place
-        if (place.life, place.venue_seq) == (self._life, report.venue_seq):
-            # Who has left in this moment may have it or not.
-            consumer.position.write(place.stored(is_sent=not consumer.has_left))
+        consumer.stored(report.venue_seq)
 
     def _end_question(self, question: str) -> None:
         if not self._questions or self._questions[0] != question:

@@ -43,7 +43,7 @@ ORDERS_KEPT_MAX = 200_000
 #: Execution ids by which a report that comes twice is recognised: more than a session can send again.
 EXEC_IDS_KEPT_MAX = 200_000
 
-#: At a start a file that is longer than this is written anew with what is still kept.
+#: A file that is longer than this, and than twice what is still kept, is written anew with that.
 LOG_BYTES_KEPT = 64 << 20
 
 #: Requests of the engine that wait to be given to QuickFIX; over it the connection is cut, and the engine asks what became of them.

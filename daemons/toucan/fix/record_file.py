@@ -63,6 +63,7 @@ class RecordFile:
             raise FixFileError(f"cannot write {self.path}: a record of {len(payload):,} bytes")
         data = encode_record(payload)
         try:
+            self.size += len(data)
             while data:
                 data = data[os.write(self._file, data) :]
         except OSError as error:

@@ -51,6 +51,7 @@ class _Rig:
     def __init__(self, folder: Path, reports: Sequence[Report] = ()) -> None:
         self.exchange = _Exchange()
         self.goes_on = threading.Event()
+        self.is_sending = self.is_numbered = False
         self.goes_on.set()
         self.told: queue.SimpleQueue[FixMessage] = queue.SimpleQueue()
         self.desk = FirmDesk("f", self.exchange, OrderBook(folder / "orders"), {}, self._send)
@@ -62,9 +63,12 @@ class _Rig:
         wait_until(lambda: self.desk.is_there and self.consumer.is_on)
 
     def _send(self, session: str, message: FixMessage) -> bool:
+        self.is_sending = True
         assert self.goes_on.wait(PATIENCE_S)
         self.told.put(message)
-        if message.whole(5802):
+        if self.is_numbered:
+            self.is_numbered = False
+        elif message.whole(5802):
             self.consumer.numbered(message.whole(5802), 1)
         return True
 
@@ -143,3 +147,17 @@ def test_who_is_told_everything_again_is_told_that_he_may_have_it(tmp_path: Path
     rig.exchange.deliver([_status(3)])
     assert [rig.next().get(97) for _ in range(3)] == ["Y", "Y", ""]
     rig.desk.stop()
+
+
+def test_a_report_that_is_stored_while_numbers_begin_anew_is_told_again(rig: _Rig) -> None:
+    rig.goes_on.clear()
+    rig.exchange.deliver([_status(1)])
+    wait_until(lambda: rig.is_sending)
+    # The desk has given it to QuickFIX and not heard of it; meanwhile its client leaves and comes back.
+    rig.consumer.numbered(1, 7)
+    rig.desk.left(rig.consumer)
+    rig.consumer.begin_anew()
+    rig.desk.joined(rig.consumer)
+    rig.is_numbered = True
+    rig.goes_on.set()
+    assert [rig.next().get(97) for _ in range(2)] == ["", "Y"]
