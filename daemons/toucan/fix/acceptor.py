@@ -24,9 +24,17 @@ from toucan.fix.core.reports import NOT_AVAILABLE, business_reject
 from toucan.fix.core.requests import REQUESTS_FROM_FIX, request_from_fix
 from toucan.fix.core.tags import MsgType, Tag
 from toucan.fix.desk import Consumer, FirmDesk
+from toucan.fix.limits import UNREAD_S_MAX
 from toucan.fix.order_book import OrderBook
 from toucan.fix.position import PositionFile
-from toucan.fix.quickfix_session import FixEngine, LogonRefused, SessionPlan, end_process, load_quickfix
+from toucan.fix.quickfix_session import (
+    FixEngine,
+    LogonRefused,
+    SessionPlan,
+    bound_unread,
+    end_process,
+    load_quickfix,
+)
 from toucan.fix.settings import DropCopySection, FixAcceptorSection, FixSessionSection, read_password
 from toucan.venue.socket_link import SocketVenueLink
 
@@ -59,6 +67,8 @@ class Acceptor:
         #: Of a session that trades, its firm's; of one that gets copies, those of its firms.
         self._consumers: dict[str, list[Consumer]] = {comp_id: [] for comp_id in sessions}
         self.desks: dict[str, FirmDesk] = {}
+        #: The next numbers, from here and from there, of sessions that are not logged on.
+        self._numbers: dict[str, tuple[int, int]] = {}
         for comp_id, session in section.session.items():
             self._add(folder, comp_id, session.firm, is_copy=False)
         for comp_id, copy in section.drop_copy.items():
@@ -95,10 +105,12 @@ class Acceptor:
                 if consumer.position.is_damaged:
                     _log.error("a position was damaged: everything is told again", session=comp_id)
                 consumer.position.settle(self._engine.next_sender_seq(comp_id))
+            self._note_numbers(comp_id)
             self._engine.log_out(comp_id, "")
         for desk in self.desks.values():
             desk.start()
         self._engine.start()
+        bound_unread(UNREAD_S_MAX, self._section.port)
 
     # ------------------------------------------------------------ the exchange comes and goes
 
@@ -128,15 +140,19 @@ class Acceptor:
         for consumer in self._consumers[session]:
             self.desks[consumer.firm].joined(consumer)
 
+    def _note_numbers(self, comp_id: str) -> None:
+        self._numbers[comp_id] = self._engine.next_sender_seq(comp_id), self._engine.next_target_seq(comp_id)
+
     def logged_out(self, session: str) -> None:
         """See :class:`~toucan.fix.quickfix_session.SessionHandler`."""
+        self._note_numbers(session)
         for consumer in self._consumers[session]:
             if consumer.is_on:
                 _log.info("logged out", session=session, firm=consumer.firm)
             self.desks[consumer.firm].left(consumer)
         self._let_in(session)
 
-    def logon_fields(self, session: str) -> list[tuple[int, str]]:
+    def logon_fields(self, session: str, seq: int) -> list[tuple[int, str]]:
         """None: we are asked, and do not ask."""
         return []
 
@@ -151,6 +167,11 @@ class Acceptor:
         given = message.get(Tag.USERNAME), message.get(Tag.PASSWORD)
         if not (_is_right(username, given[0]) and _is_right(password, given[1])):
             _log.warning("a logon was refused", session=session)
+            if message.flag(Tag.RESET_SEQ_NUM_FLAG):
+                # QuickFIX has begun anew before it asked: its client goes on where he was, and is told what he may not have read.
+                self._engine.set_numbers(session, *self._numbers[session])
+                for consumer in self._consumers[session]:
+                    consumer.begin_anew()
             raise LogonRefused("wrong username or password")
         if message.flag(Tag.RESET_SEQ_NUM_FLAG):
             for consumer in self._consumers[session]:
@@ -174,12 +195,14 @@ class Acceptor:
         """Market data is never sent again. A report's place is written down under the number that it has got."""
         if message.is_possible_duplicate:
             return message.type not in _NOT_SENT_AGAIN
+        seq = message.whole(Tag.MSG_SEQ_NUM)
+        self._numbers[session] = seq + 1, self._numbers[session][1]
         venue_seq = message.whole(Tag.VENUE_SEQ)
         if venue_seq:
             firm = message.get(Tag.ON_BEHALF_OF_COMP_ID)
             for consumer in self._consumers[session]:
                 if firm in ("", consumer.firm):
-                    consumer.numbered(venue_seq, message.whole(Tag.MSG_SEQ_NUM))
+                    consumer.numbered(venue_seq, seq)
         return True
 
     # ------------------------------------------------------------ the main thread

@@ -45,7 +45,8 @@ from toucan.fix.limits import (
 )
 from toucan.fix.order_book import OrderBook
 from toucan.fix.position import PositionFile
-from toucan.fix.quickfix_session import end_process
+from toucan.fix.quickfix_session import fail
+from toucan.fix.record_file import FixFileError
 from toucan.venue.events import Disconnected, VenueEvent
 from toucan.venue.link import VenueLink
 
@@ -68,12 +69,14 @@ class Consumer:
         self.is_on = False
         #: QuickFIX's thread: the client has said that it leaves, or is gone.
         self.has_left = True
-        #: Reports up to this one may have been sent before, under numbers that are no more.
-        self.repeats_until = 0
+        #: Reports up to this one, of this life, may have been sent before, under numbers that are no more.
+        self._repeats_until = ("", 0)
         #: Its subscriptions to quotes and depth, and to whether an instrument is traded.
         self.quotes: dict[str, MarketRequest] = {}
         self.statuses: dict[str, MarketRequest] = {}
         self._life = ""
+        #: QuickFIX's thread moves the position, and the desk's.
+        self._moving = threading.Lock()
 
     def seq_of(self, life: str) -> int:
         """The newest report of this life that it has."""
@@ -86,11 +89,31 @@ class Consumer:
 
     def numbered(self, venue_seq: int, fix_seq: int) -> None:
         """QuickFIX has given a report its number, and stores it next."""
-        self.position.write(self.position.place.numbered(self._life, venue_seq, fix_seq))
+        with self._moving:
+            self.position.write(self.position.place.numbered(self._life, venue_seq, fix_seq))
+
+    def stored(self, venue_seq: int) -> None:
+        """QuickFIX has stored it, and sent it if the client is there. Who has left in this moment may have it or not."""
+        with self._moving:
+            place = self.position.place
+            if (place.life, place.venue_seq) == (self._life, venue_seq):  # else its numbers have begun anew
+                self.position.write(place.stored(is_sent=not self.has_left))
 
     def begin_anew(self) -> None:
         """Its client has its numbers begin anew, and can ask for nothing that it missed."""
-        self.repeats_until = self.position.begin_anew()
+        with self._moving:
+            life = self.position.place.life
+            self._repeats_until = life, self.position.begin_anew()
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """The exchange says how far it is. Who does not know how far he was may have had all of it."""
+        if self.position.is_damaged:
+            self.position.is_damaged = False
+            self._repeats_until = welcome.life, welcome.venue_seq
+
+    def may_have(self, life: str, venue_seq: int) -> bool:
+        """Whether a report that it is told may have reached it before."""
+        return self._repeats_until[0] == life and venue_seq <= self._repeats_until[1]
 
 
 class FirmDesk:
@@ -117,9 +140,11 @@ class FirmDesk:
         self._thread = threading.Thread(target=self._run, name=f"desk-{firm}", daemon=True)
         #: Everything that was missed is told: requests may go.
         self._is_ready = threading.Event()
-        # The connection's thread: how far it is.
+        # The connection's thread: how far it is, and how often it was lost.
         self._heard = ("", 0)
+        self._losses = 0
         # The desk's thread.
+        self._losses_taken = 0
         self._life = ""
         self._history = ReportLog(REPORTS_KEPT_MAX)
         self._is_first = False
@@ -174,16 +199,23 @@ class FirmDesk:
         """Hands a request to the exchange; False: it cannot be reached, and the request was not sent."""
         if not self._is_ready.wait(ACCEPTOR_WAIT_S):
             return False
+        is_noted = False
         match request:
             case NewOrder():
-                self._orders.note(facts_of_request(request, None))
+                is_noted = self._orders.note(facts_of_request(request, None))
             case CancelOrder() | ReplaceOrder():
-                self._orders.note(facts_of_request(request, self._orders.get(request.orig_cl_ord_id)))
+                original = self._orders.get(request.orig_cl_ord_id)
+                is_noted = self._orders.note(facts_of_request(request, original))
             case MassStatusRequest():
                 if len(self._questions) >= QUESTIONS_MAX:
                     return False
                 self._questions.append(request.request_id)
-        return self._link.send([request])
+        is_sent = self._link.send([request])
+        if not is_sent and isinstance(request, MassStatusRequest) and request.request_id in self._questions:
+            self._questions.remove(request.request_id)  # or those behind it would wait for its end
+        if not is_sent and is_noted and isinstance(request, (NewOrder, CancelOrder, ReplaceOrder)):
+            self._orders.forget(request.cl_ord_id)
+        return is_sent
 
     def subscribe(self, consumer: Consumer, wanted: MarketRequest, kind: str) -> None:
         """Market data for a session, or the end of it."""
@@ -202,6 +234,7 @@ class FirmDesk:
                 case Welcome():
                     life, seq = (life, seq) if event.life == life else (event.life, 0)
                 case Disconnected():
+                    self._losses += 1
                     self._is_ready.clear()
         self._heard = (life, seq)
         self._link.resume_from(life, seq)
@@ -220,8 +253,7 @@ class FirmDesk:
                     self._take(event)
                 self._tell_market()
             except Exception as error:
-                _log.critical("a desk has failed; the process ends", firm=self._firm, exc_info=error)
-                end_process(1)
+                fail("a desk has failed; the process ends", error, firm=self._firm)
 
     def _take(self, event: VenueEvent) -> None:
         match event:
@@ -238,6 +270,7 @@ class FirmDesk:
             case ResumeEnd():
                 self._end(event)
             case Disconnected():
+                self._losses_taken += 1
                 self._questions.clear()
                 self._tell_held(is_last=False)
                 if self.is_there:
@@ -247,8 +280,8 @@ class FirmDesk:
     def _welcome(self, welcome: Welcome) -> None:
         if welcome.life != self._life:
             self._life, self._history = welcome.life, ReportLog(REPORTS_KEPT_MAX)
-            for consumer in self.consumers:
-                consumer.repeats_until = 0
+        for consumer in self.consumers:
+            consumer.welcomed(welcome)
         self._is_first = True
 
     def _end(self, end: ResumeEnd) -> None:
@@ -256,6 +289,8 @@ class FirmDesk:
             self._end_question(end.request_id)
             return
         self._is_ready.set()
+        if self._losses != self._losses_taken:  # it was of a connection that is lost meanwhile
+            self._is_ready.clear()
         if not self.is_there:
             self.is_there = True
             self.when_back()
@@ -285,10 +320,12 @@ class FirmDesk:
         if not consumer.is_on:
             return
         for symbol in wanted.symbols:
-            table[symbol] = wanted
-            self._show(consumer, symbol)
-            if not wanted.goes_on:
-                del table[symbol]
+            if wanted.goes_on:
+                table[symbol] = wanted
+            if kind == MsgType.SECURITY_STATUS_REQUEST:
+                self._show_status(consumer, symbol, wanted)
+            else:
+                self._show_market(consumer, symbol, wanted)
 
     # ------------------------------------------------------------ reports
 
@@ -338,15 +375,13 @@ class FirmDesk:
             report, facts, self._instruments, question=own_question, is_last=is_last and bool(own_question)
         )
         header = [(Tag.ON_BEHALF_OF_COMP_ID, consumer.firm)] if consumer.is_copy else []
-        if report.venue_seq <= consumer.repeats_until:
+        if consumer.may_have(self._life, report.venue_seq):
             header.append((Tag.POSS_RESEND, "Y"))
         message = FixMessage(message.type, [*header, *message.fields])
         consumer.about_to_send(self._life)
-        # Who has left in this moment may have it or not.
-        is_sent = self._send(consumer.session, message) and not consumer.has_left
-        place = consumer.position.place
-        if (place.life, place.venue_seq) == (self._life, report.venue_seq):
-            consumer.position.write(place.stored(is_sent=is_sent))
+        if not self._send(consumer.session, message):
+            raise FixFileError("QuickFIX cannot store a report")  # the next start tells it again
+        consumer.stored(report.venue_seq)
 
     def _end_question(self, question: str) -> None:
         if not self._questions or self._questions[0] != question:
@@ -369,13 +404,16 @@ class FirmDesk:
                     self._show(consumer, symbol)
 
     def _show(self, consumer: Consumer, symbol: str) -> None:
+        self._show_status(consumer, symbol, consumer.statuses.get(symbol))
+        self._show_market(consumer, symbol, consumer.quotes.get(symbol))
+
+    def _show_status(self, consumer: Consumer, symbol: str, wanted: MarketRequest | None) -> None:
         quote = self._market.get(symbol)
-        if quote is None:
-            return
-        status = consumer.statuses.get(symbol)
-        if status is not None:
-            self._send(consumer.session, security_status(status.request_id, symbol, quote.is_halted))
-        wanted = consumer.quotes.get(symbol)
-        if wanted is not None:
+        if quote is not None and wanted is not None:
+            self._send(consumer.session, security_status(wanted.request_id, symbol, quote.is_halted))
+
+    def _show_market(self, consumer: Consumer, symbol: str, wanted: MarketRequest | None) -> None:
+        quote = self._market.get(symbol)
+        if quote is not None and wanted is not None:
             book, instrument = self._books.get(symbol), self._instruments.get(symbol)
             self._send(consumer.session, snapshot(wanted.request_id, quote, book, wanted.depth, instrument))

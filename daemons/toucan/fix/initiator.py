@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import re
 import signal
 import threading
 import time
@@ -38,14 +39,22 @@ from toucan.errors import InvalidSettings
 from toucan.fix.core.facts import facts_of_request
 from toucan.fix.core.market import is_halted, market_from_fix, market_request, security_status_request
 from toucan.fix.core.message import FixMessage
-from toucan.fix.core.reports import not_sent_report, report_from_fix
+from toucan.fix.core.reports import not_sent_report, report_from_fix, status_report
 from toucan.fix.core.requests import request_to_fix
 from toucan.fix.core.tags import MsgType, Tag
 from toucan.fix.core.words import NO_ORDER_ID
-from toucan.fix.limits import SEND_QUEUE_MAX, SENT_KEPT_MAX
+from toucan.fix.limits import SEND_QUEUE_MAX, SENT_KEPT_MAX, SILENT_HEARTBEATS
 from toucan.fix.open_orders import OpenOrders
 from toucan.fix.order_book import OrderBook
-from toucan.fix.quickfix_session import FixEngine, SessionPlan, end_process, load_quickfix
+from toucan.fix.quickfix_session import (
+    FixEngine,
+    SessionPlan,
+    bound_unread,
+    end_process,
+    fail,
+    load_quickfix,
+)
+from toucan.fix.record_file import FixFileError
 from toucan.fix.report_log import ReportLog
 from toucan.fix.settings import FixSection, read_password
 from toucan.fix.venue_server import VenueServer
@@ -63,6 +72,8 @@ _REQUESTS = (
 )
 
 
+#: A MsgSeqNum that could be ours.
+_SEQ = re.compile(r"\d{1,18}", re.ASCII)
 #: BusinessRejectReason: unsupported message type, not authorized; and unknown id, which is an answer.
 _NOT_SERVED = ("3", "6")
 _UNKNOWN_ID = "1"
@@ -101,7 +112,8 @@ class Initiator:
         self._session = 0
         self._is_up = False
         self._sent: OrderedDict[int, _Sent] = OrderedDict()
-        self._questions: set[str] = set()
+        #: How many answers each has.
+        self._questions: dict[str, int] = {}
         self._halted: dict[str, bool] = {}
         self._has_mass_status = section.mass_status
         self._is_syncing = False
@@ -130,14 +142,17 @@ class Initiator:
 
     def logged_on(self, session: str) -> None:
         """See :class:`~toucan.fix.quickfix_session.SessionHandler`."""
+        bound_unread(SILENT_HEARTBEATS * self._section.heartbeat_s)
         self._on_loop(self._up)
 
     def logged_out(self, session: str) -> None:
         """See :class:`~toucan.fix.quickfix_session.SessionHandler`."""
         self._on_loop(self._down)
 
-    def logon_fields(self, session: str) -> list[tuple[int, str]]:
+    def logon_fields(self, session: str, seq: int) -> list[tuple[int, str]]:
         """Who we are, for those who ask."""
+        if seq == 1:
+            self._sent.clear()  # a reject that names a number means a message of this session
         fields = [(Tag.USERNAME, self._section.username), (Tag.PASSWORD, self._password)]
         return [(tag, value) for tag, value in fields if value]
 
@@ -150,9 +165,9 @@ class Initiator:
             ):
                 self._reports.numbers_begin_anew()
         elif message.type == MsgType.LOGOUT:
-            _log.info("the venue logs out", text=message.get(Tag.TEXT))
+            _log.info("the venue logs out", text=message.said(Tag.TEXT))
         elif message.type == MsgType.REJECT:
-            self._refused(message, message.whole(Tag.REF_SEQ_NUM), "message-rejected")
+            self._refused(message, "message-rejected")
 
     def app_out(self, session: str, message: FixMessage) -> bool:
         """Nothing is sent twice; what is sent is remembered by its number."""
@@ -172,19 +187,23 @@ class Initiator:
             case MsgType.EXECUTION_REPORT | MsgType.ORDER_CANCEL_REJECT:
                 self._reported(message)
             case MsgType.BUSINESS_MESSAGE_REJECT:
-                self._refused(message, message.whole(Tag.REF_SEQ_NUM), "not-available")
+                self._refused(message, "not-available")
             case MsgType.MARKET_DATA_SNAPSHOT | MsgType.SECURITY_STATUS:
                 self._market(message)
             case _:
-                _log.warning("a message is not read", type=message.type, text=message.get(Tag.TEXT))
+                _log.warning("a message is not read", type=message.type, text=message.said(Tag.TEXT))
 
     def _reported(self, message: FixMessage) -> None:
         question = message.get(Tag.MASS_STATUS_REQ_ID)
         is_about_no_order = bool(question) and message.get(Tag.CL_ORD_ID) in ("", NO_ORDER_ID)
         if not is_about_no_order:
             self._take_report(message)
-        if question in self._questions and _is_last(message):
-            self._questions.discard(question)
+        count = self._questions.get(question)
+        if count is None:
+            return
+        self._questions[question] = count + 1
+        if _is_last(message, count + 1):
+            self._questions.pop(question, None)
             self._end_question(question)
 
     def _take_report(self, message: FixMessage) -> None:
@@ -192,31 +211,38 @@ class Initiator:
         known = self._orders.get(message.get(Tag.CL_ORD_ID), message.get(Tag.ORIG_CL_ORD_ID))
         report = report_from_fix(message, known, self._instruments)
         if report is None:
-            _log.error("a report of an unknown kind is not told", exec_type=message.get(Tag.EXEC_TYPE))
+            _log.error("a report of an unknown kind is not told", exec_type=message.said(Tag.EXEC_TYPE))
             return
         may_be_repeated = message.is_possible_duplicate or message.is_possible_resend
         if may_be_repeated and self._reports.is_repeated(report, seq):
             return
         self._tell(report, seq)
-        for question in self._open.told(report):
-            self._end_question(question)
+        self._end_questions(self._open.told(report))
 
     def _tell(self, report: Report, seq: int = 0) -> None:
         """Into the log, and then to the loop. A log that cannot be written raises, which ends the process: nothing counts as taken."""
         self._reports.append(report, seq)
         self._on_loop(self._heard)
 
+    def _end_questions(self, questions: list[str]) -> None:
+        """Of orders that were asked for one by one."""
+        for question in questions:
+            self._end_question(question)
+        more = self._open.more()
+        if more:
+            self._on_loop(lambda: self._ask_for(more))
+
     def _end_question(self, question: str) -> None:
         newest = self._reports.newest_seq
         self._on_loop(lambda: self._answered(question, newest))
 
-    def _refused(self, message: FixMessage, ref_seq: int, reason: str) -> None:
+    def _refused(self, message: FixMessage, reason: str) -> None:
         """The venue has not taken one of our messages."""
-        sent = self._sent.get(ref_seq)
-        text = message.get(Tag.TEXT)
+        sent = self._sent_of(message)
+        text = message.said(Tag.TEXT)
         _log.warning(
-            "the venue has refused a message", type=message.get(Tag.REF_MSG_TYPE), seq=ref_seq,
-            tag=message.get(Tag.REF_TAG_ID), text=text,
+            "the venue has refused a message", type=message.said(Tag.REF_MSG_TYPE), seq=message.said(Tag.REF_SEQ_NUM),
+            tag=message.said(Tag.REF_TAG_ID), text=text,
         )  # fmt: skip
         if sent is None:
             return  # of an earlier process: asking for the status of all orders tells
@@ -225,9 +251,11 @@ class Initiator:
         if sent.type == MsgType.ORDER_MASS_STATUS_REQUEST:
             if message.type == MsgType.REJECT or business in _NOT_SERVED:
                 self._ask_one_by_one(sent.question)
-        elif sent.type == MsgType.ORDER_STATUS_REQUEST and business == _UNKNOWN_ID:
-            for question in self._open.unanswered(sent.cl_ord_id):
-                self._end_question(question)
+        elif sent.type == MsgType.ORDER_STATUS_REQUEST:
+            if business == _UNKNOWN_ID:
+                self._end_questions(self._open.unanswered(sent.cl_ord_id))
+            elif message.type == MsgType.REJECT or business in _NOT_SERVED:
+                self._answer_as_told(sent.cl_ord_id)
         facts = self._orders.get(sent.cl_ord_id)
         if sent.type not in _REQUESTS or facts is None or sent.is_possible_resend:
             return  # of a resend the first one may stand
@@ -236,6 +264,23 @@ class Initiator:
         if not (message.is_possible_duplicate and self._reports.is_repeated(report, seq)):
             self._tell(report, seq)
             self._open.told(report)
+
+    def _sent_of(self, message: FixMessage) -> _Sent | None:
+        """What a reject is about: it names the number, or else the id."""
+        seq, name = message.get(Tag.REF_SEQ_NUM), message.get(Tag.BUSINESS_REJECT_REF_ID)
+        if seq or not name:
+            return self._sent.get(int(seq)) if _SEQ.fullmatch(seq) else None
+        kind = message.get(Tag.REF_MSG_TYPE)
+        named = (one for one in list(self._sent.values()) if name in (one.cl_ord_id, one.question))
+        return next((one for one in named if one.type == kind), None)
+
+    def _answer_as_told(self, cl_ord_id: str) -> None:
+        """The venue answers no questions, as over a drop-copy session. It sends all reports: the last one says how the order stands."""
+        last = self._open.last(cl_ord_id)
+        if last is not None:  # of an order that it has not told of only the venue knows
+            report = status_report(last, cl_ord_id, time.time_ns())
+            self._tell(report)
+            self._end_questions(self._open.told(report))
 
     def _ask_one_by_one(self, question: str) -> None:
         if self._has_mass_status:
@@ -266,8 +311,7 @@ class Initiator:
     # ------------------------------------------------------------ the loop
 
     def _up(self) -> None:
-        if self._is_up:
-            return
+        self._down()  # a venue may log on once more, to have the numbers begin anew: what was under way cannot be asked for any more
         self._is_up = True
         self._session += 1
         self._questions.clear()
@@ -290,12 +334,15 @@ class Initiator:
         """From the engine."""
         if isinstance(message, MassStatusRequest) and not self._has_mass_status:
             ids = self._open.ask(message.request_id)
-            for cl_ord_id in ids:
-                self._enqueue(StatusRequest(cl_ord_id))
+            self._ask_for(ids)
             if not ids:
                 self._answered(message.request_id, self._reports.newest_seq)
             return
         self._enqueue(message)
+
+    def _ask_for(self, ids: list[str]) -> None:
+        for cl_ord_id in ids:
+            self._enqueue(StatusRequest(cl_ord_id))
 
     def _enqueue(self, message: ToVenue | FixMessage) -> None:
         if self._requests.qsize() >= SEND_QUEUE_MAX:
@@ -315,8 +362,7 @@ class Initiator:
             try:
                 await asyncio.to_thread(self._reports.sync)
             except Exception as error:
-                _log.critical("the report log cannot be synced; the process ends", exc_info=error)
-                end_process(1)
+                fail("the report log cannot be synced; the process ends", error)
             self._server.settle()
         self._is_syncing = False
         unsaid, self._unsaid = self._unsaid, []
@@ -341,13 +387,13 @@ class Initiator:
             try:
                 self._send(message)
             except Exception as error:
-                _log.critical("a request cannot be sent; the process ends", exc_info=error)
-                end_process(1)
+                fail("a request cannot be sent; the process ends", error)
 
     def _send(self, message: ToVenue | FixMessage) -> None:
         fix = message if isinstance(message, FixMessage) else self._as_fix(message)
-        if fix is not None:
-            self._engine.send(self._section.target_comp_id, fix)
+        target = self._section.target_comp_id
+        if fix is not None and not self._engine.send(target, fix) and self._engine.is_logged_on(target):
+            raise FixFileError("QuickFIX cannot store a message")
 
     def _as_fix(self, message: ToVenue) -> FixMessage | None:
         facts = None
@@ -364,7 +410,7 @@ class Initiator:
         elif isinstance(message, StatusRequest):
             facts = self._orders.get(message.cl_ord_id)
         elif isinstance(message, MassStatusRequest):
-            self._questions.add(message.request_id)
+            self._questions[message.request_id] = 0
         return request_to_fix(message, facts, self._instruments, time.time_ns())
 
     # ------------------------------------------------------------ begin and end
@@ -414,11 +460,13 @@ class Initiator:
             boot = ""  # a sandbox hides it: then each start is like the first one
         if boot and mark.exists() and mark.read_text() == boot:
             return
-        mark.write_text(boot)
         target = self._section.target_comp_id
         known, taken = self._reports.fix_seq, self._engine.next_target_seq(target)
-        if known + 1 < taken and known:
-            self._engine.ask_from(target, known + 1)
+        # A larger number is of a session before this one, of which no report has reached the disk.
+        first = known + 1 if known < taken else 1
+        if first < taken:
+            self._engine.ask_from(target, first)
+        mark.write_text(boot)  # not before: who is killed between the two asks once more
 
     def _close_files(self) -> None:
         self._reports.close()
@@ -430,8 +478,11 @@ class Initiator:
         return f"{there} at {self._section.target_comp_id}; {engine}; {self._reports.newest_seq} reports"
 
 
-def _is_last(message: FixMessage) -> bool:
-    return message.flag(Tag.LAST_RPT_REQUESTED) or message.get(Tag.TOT_NUM_REPORTS) == "0"
+def _is_last(message: FixMessage, number: int) -> bool:
+    """Whether it is the last answer: a venue says so, or only how many there are."""
+    total = message.get(Tag.TOT_NUM_REPORTS)
+    is_all = _SEQ.fullmatch(total) is not None and number >= int(total)
+    return is_all or message.flag(Tag.LAST_RPT_REQUESTED)
 
 
 def run_initiator(

@@ -9,6 +9,7 @@ __all__ = [
     "DESK_TURN_S_MAX",
     "ENDING_S_MAX",
     "EXEC_IDS_KEPT_MAX",
+    "FIELD_CHARACTERS_MAX",
     "INBOX_MAX",
     "LOGON_PAUSE_S",
     "LOGON_S_MAX",
@@ -20,12 +21,17 @@ __all__ = [
     "REPORTS_KEPT_MAX",
     "SEND_QUEUE_MAX",
     "SENT_KEPT_MAX",
+    "SILENT_HEARTBEATS",
     "STALLED_S_MAX",
     "SUBSCRIPTIONS_MAX",
+    "UNREAD_S_MAX",
 ]
 
 #: Of one record of a file: a report has hundreds of bytes. More is damage.
 RECORD_BYTES_MAX = 64 << 10
+
+#: Of a text or an id in a message: the nine of a report fit a record, each character with four bytes. An id of a request that is longer is refused.
+FIELD_CHARACTERS_MAX = 1000
 
 #: Reports that an engine can be told again: as many as the embedded exchange keeps. Over it the oldest go, at the next start from the file as well.
 REPORTS_KEPT_MAX = 100_000
@@ -37,7 +43,7 @@ ORDERS_KEPT_MAX = 200_000
 #: Execution ids by which a report that comes twice is recognised: more than a session can send again.
 EXEC_IDS_KEPT_MAX = 200_000
 
-#: At a start a file that is longer than this is written anew with what is still kept.
+#: A file that is longer than this, and than twice what is still kept, is written anew with that.
 LOG_BYTES_KEPT = 64 << 20
 
 #: Requests of the engine that wait to be given to QuickFIX; over it the connection is cut, and the engine asks what became of them.
@@ -49,7 +55,7 @@ SENT_KEPT_MAX = 20_000
 #: Mass status requests under way in one session.
 QUESTIONS_MAX = 1000
 
-#: Orders asked for one by one at a venue that has no OrderMassStatusRequest.
+#: Orders asked for one by one at a venue that has no OrderMassStatusRequest, before the next are.
 ANSWERS_KEPT_MAX = 10_000
 
 #: Symbols to which one session subscribes.
@@ -57,6 +63,12 @@ SUBSCRIPTIONS_MAX = 1000
 
 #: An engine that reads nothing for this long is cut off; it resumes later.
 STALLED_S_MAX = 10.0
+
+#: A client that takes nothing of what is sent to it for this long is cut off, before its desk, which waits for it, is believed to hang.
+UNREAD_S_MAX = 5.0
+
+#: And a venue that takes nothing for so many heartbeats: FIX's measure for a connection that is silent.
+SILENT_HEARTBEATS = 2
 
 #: How long a client's request waits for the connection to the exchange; then it is told that the exchange cannot be reached.
 ACCEPTOR_WAIT_S = 2.0

@@ -24,10 +24,13 @@ class OpenOrders:
 
     def __init__(self, sent: Iterable[OrderFacts], told: Iterable[Report]) -> None:
         self._lock = threading.Lock()
-        #: By the id under which the venue has it.
-        self._open: dict[str, None] = {}
+        #: By the id under which the venue has it: the last report of it, None before the first.
+        self._open: dict[str, Report | None] = {}
         #: Of each question the orders that were not answered yet.
         self._questions: dict[str, set[str]] = {}
+        #: Those that are asked for when these are answered.
+        self._later: list[str] = []
+        self._more: list[str] = []
         for facts in sent:
             self.sent(facts)
         for report in told:
@@ -37,7 +40,7 @@ class OpenOrders:
         """A request goes out."""
         if facts.kind is RequestKind.NEW:
             with self._lock:
-                self._open[facts.cl_ord_id] = None
+                self._open.setdefault(facts.cl_ord_id, None)
 
     def told(self, report: Report) -> list[str]:
         """A report has come; gives the questions that are answered with it."""
@@ -59,27 +62,49 @@ class OpenOrders:
         if report.ord_status in _ENDED:
             self._open.pop(report.cl_ord_id, None)
         elif report.ord_status is not None:
-            self._open[report.cl_ord_id] = None
+            # What is pending is a request of its own, and the order has its old id until that is accepted.
+            is_pending = report.kind in (ExecType.PENDING_CANCEL, ExecType.PENDING_REPLACE)
+            self._open[(report.orig_cl_ord_id if is_pending else "") or report.cl_ord_id] = report
+
+    def last(self, cl_ord_id: str) -> Report | None:
+        """The last report of an order that may be open; None: there was none."""
+        with self._lock:
+            return self._open.get(cl_ord_id)
 
     def ask(self, question: str) -> list[str]:
-        """Begins a question; gives the ids to ask for, none if there is nothing to ask."""
+        """Begins a question; gives the ids to ask for first, none if there is nothing to ask."""
         with self._lock:
-            ids = list(self._open)[:ANSWERS_KEPT_MAX]
+            ids = list(self._open)
             self._questions.clear()  # an earlier one was of an earlier connection
+            self._more = []
+            ids, self._later = ids[:ANSWERS_KEPT_MAX], ids[ANSWERS_KEPT_MAX:]
             if ids:
                 self._questions[question] = set(ids)
             return ids
 
+    def more(self) -> list[str]:
+        """The ids to ask for next, as all those before are answered; each is given once."""
+        with self._lock:
+            more, self._more = self._more, []
+            return more
+
     def unanswered(self, cl_ord_id: str) -> list[str]:
         """The venue says that it knows no such order; gives the questions that are answered with that."""
         with self._lock:
+            self._open.pop(cl_ord_id, None)
             return self._answered((cl_ord_id,))
 
     def _answered(self, ids: Iterable[str]) -> list[str]:
         done = []
         for question, waiting in self._questions.items():
             waiting.difference_update(ids)
-            if not waiting:
+            if waiting:
+                continue
+            if self._later:
+                more, self._later = self._later[:ANSWERS_KEPT_MAX], self._later[ANSWERS_KEPT_MAX:]
+                self._more += more
+                waiting.update(more)
+            else:
                 done.append(question)
         for question in done:
             del self._questions[question]

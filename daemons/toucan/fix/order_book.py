@@ -6,6 +6,7 @@ missing: what is told of them then looks like an order that somebody else has en
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class OrderBook:
     ) -> None:
         self._file = RecordFile(path)
         self._kept_max = kept_max
+        self._bytes_kept = self._bytes_max = bytes_kept
+        self._lock = threading.Lock()
         self._by_id: dict[str, OrderFacts] = {}
         self._order: deque[str] = deque()
         #: What was wrong with the file.
@@ -36,8 +39,12 @@ class OrderBook:
         for payload in self._file.records:
             self._keep(_decoder.decode(payload))
         self._file.forget_records()
-        if self._file.size > bytes_kept:
-            self._file.rewrite(_encoder.encode(facts) for facts in list(self._by_id.values()))
+        self._shorten()
+
+    def _shorten(self) -> None:
+        if self._file.size > self._bytes_max:
+            self._file.rewrite(map(_encoder.encode, self._by_id.values()))
+            self._bytes_max = max(self._bytes_kept, 2 * self._file.size)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -54,12 +61,24 @@ class OrderBook:
         """Everything that is known, the oldest first."""
         return list(self._by_id.values())
 
-    def note(self, facts: OrderFacts) -> None:
-        """Remembers a request, unless its id is known: the first one counts. Raises :class:`~toucan.fix.record_file.FixFileError`."""
-        if facts.cl_ord_id in self._by_id:
-            return
-        self._file.append(_encoder.encode(facts))
-        self._keep(facts)
+    def note(self, facts: OrderFacts) -> bool:
+        """Remembers a request, unless its id is known: the first one counts, and this gives False.
+
+        Raises :class:`~toucan.fix.record_file.FixFileError`.
+        """
+        with self._lock:
+            if facts.cl_ord_id in self._by_id:
+                return False
+            self._file.append(_encoder.encode(facts))
+            self._keep(facts)
+            self._shorten()
+            return True
+
+    def forget(self, cl_ord_id: str) -> None:
+        """The request was not sent: another one may have its id. In the file the last one of an id counts."""
+        with self._lock:
+            del self._by_id[cl_ord_id]
+            self._order.remove(cl_ord_id)
 
     def _keep(self, facts: OrderFacts) -> None:
         if facts.cl_ord_id not in self._by_id:

@@ -36,8 +36,8 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def reached_seq(self) -> int:
-        """The newest report that was sent to a client that was there."""
-        return max(0, self.venue_seq - self.unsent)
+        """The newest report that was sent to a client that was there; of one that is under way to QuickFIX nobody knows."""
+        return max(0, self.venue_seq - self.unsent - (1 if self.fix_seq else 0))
 
     def numbered(self, life: str, venue_seq: int, fix_seq: int) -> Place:
         """The place once QuickFIX has given the next report its number."""

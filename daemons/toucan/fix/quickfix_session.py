@@ -8,7 +8,10 @@ callback, so a process ends by :func:`end_process`.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -26,7 +29,9 @@ __all__ = [
     "LogonRefused",
     "SessionHandler",
     "SessionPlan",
+    "bound_unread",
     "end_process",
+    "fail",
     "load_quickfix",
 ]
 
@@ -53,8 +58,8 @@ class SessionHandler(Protocol):
     def admin_in(self, session: str, message: FixMessage) -> None:
         """A message of the session itself has come. Raises :class:`LogonRefused` for a Logon."""
 
-    def logon_fields(self, session: str) -> Iterable[tuple[int, str]]:
-        """What is to be added to a Logon of ours."""
+    def logon_fields(self, session: str, seq: int) -> Iterable[tuple[int, str]]:
+        """What is to be added to a Logon of ours. ``seq``: its number, 1 if the numbers begin anew with it."""
 
     def app_in(self, session: str, message: FixMessage) -> None:
         """A message has come; it is taken when this returns. Raises :class:`FixFault` for one that cannot be used."""
@@ -114,6 +119,10 @@ class FixEngine:
             for key, value in (defaults | plan.settings).items():
                 values.setString(key, value)
             session = fix.SessionID(_BEGIN_STRING, plan.own, plan.other)
+            # A CompID may have a slash in it, and QuickFIX makes no folders for that.
+            (folder / "store" / f"{_BEGIN_STRING}-{plan.own}-{plan.other}").parent.mkdir(
+                0o700, parents=True, exist_ok=True
+            )
             self._settings.set(session, values)
             self._ids[plan.other] = session
         try:
@@ -149,6 +158,11 @@ class FixEngine:
         """What comes next must have this number: older ones are asked for again."""
         self.session(other).setNextTargetMsgSeqNum(seq)
 
+    def set_numbers(self, other: str, sender: int, target: int) -> None:
+        """The next message from here, and the next from there."""
+        self.session(other).setNextSenderMsgSeqNum(sender)
+        self.session(other).setNextTargetMsgSeqNum(target)
+
     def is_logged_on(self, other: str) -> bool:
         """Whether messages go out at once."""
         return bool(self.session(other).isLoggedOn())
@@ -162,7 +176,7 @@ class FixEngine:
         self.session(other).logon()
 
     def send(self, other: str, message: FixMessage) -> bool:
-        """Numbers, stores and sends a message; False: it was not taken. Without a connection it is stored, and sent when it is asked for."""
+        """Numbers, stores and sends a message; False: it was not stored. Without a connection it is stored, and sent when it is asked for."""
         raw = _raw(self._fix, message)
         try:
             return bool(self._fix.Session.sendToTarget(raw, self._ids[other]))
@@ -182,9 +196,43 @@ class FixEngine:
 
 def end_process(code: int) -> NoReturn:
     """The end, without any destructor of QuickFIX's."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:  # on a disk that is full as well
+        os._exit(code)
+
+
+def fail(text: str, error: BaseException, code: int = 1, **values: str) -> NoReturn:
+    """The end, because of an error; it is logged if it can be."""
+    try:
+        _log.critical(text, exc_info=error, **values)
+    finally:
+        end_process(code)
+
+
+def bound_unread(seconds: float, port: int = 0) -> None:
+    """Ends, from now on, a connection whose other side takes nothing for so long; of a listener, those that it accepts. ``port``: ours; 0: any.
+
+    QuickFIX writes with a lock held and waits as long as it takes: whoever else has something for that session would wait with it, and its
+    heartbeats too. It gives no access to its sockets.
+    """
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if stat.S_ISSOCK(os.stat(f"/proc/self/fd/{name}").st_mode):
+                _bound_unread(os.dup(int(name)), seconds, port)
+
+
+def _bound_unread(file: int, seconds: float, port: int) -> None:
+    try:
+        one = socket.socket(fileno=file)
+    except OSError:
+        os.close(file)
+        return
+    with one:
+        is_tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
+        if is_tcp and port in (0, one.getsockname()[1]):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 def _raw(fix: Any, message: FixMessage) -> Any:
@@ -240,8 +288,9 @@ def _make_application(fix: Any, handler: SessionHandler) -> Any:
 
         def toAdmin(self, message: Any, session: Any) -> None:  # noqa: N802
             def add() -> None:
-                if message.getHeader().getField(35) == "A":
-                    for tag, value in handler.logon_fields(_other(session)):
+                header = message.getHeader()
+                if header.getField(35) == "A":
+                    for tag, value in handler.logon_fields(_other(session), int(header.getField(34))):
                         message.setField(fix.StringField(tag, _text(value)))
                 _log.debug("sent", session=_other(session), message=_shown(message))
 
@@ -253,10 +302,7 @@ def _make_application(fix: Any, handler: SessionHandler) -> Any:
                 raise fix.RejectLogon(refusal)
 
         def toApp(self, message: Any, session: Any) -> None:  # noqa: N802
-            parsed = FixMessage.parse(message.toString())
-            is_sent = _guarded(lambda: handler.app_out(_other(session), parsed))
-            _log.debug("sent", session=_other(session), message=masked(parsed.fields), is_sent=is_sent)
-            if not is_sent:
+            if not _guarded(lambda: _app_out(handler, message, session)):
                 raise fix.DoNotSend()
 
         def fromApp(self, message: Any, session: Any) -> None:  # noqa: N802
@@ -283,6 +329,13 @@ def _admin_in(handler: SessionHandler, message: Any, session: Any) -> str | None
     except LogonRefused as refusal:
         return str(refusal)
     return None
+
+
+def _app_out(handler: SessionHandler, message: Any, session: Any) -> bool:
+    parsed = FixMessage.parse(message.toString())
+    is_sent = handler.app_out(_other(session), parsed)
+    _log.debug("sent", session=_other(session), message=masked(parsed.fields), is_sent=is_sent)
+    return is_sent
 
 
 def _app_in(handler: SessionHandler, message: Any, session: Any) -> FixFault | None:
@@ -315,5 +368,4 @@ def _guarded(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except BaseException as error:
-        _log.critical("a callback has failed; the process ends, and nothing is taken", exc_info=error)
-        end_process(_EXIT_BUG)
+        fail("a callback has failed; the process ends, and nothing is taken", error, _EXIT_BUG)

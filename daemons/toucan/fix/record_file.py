@@ -12,6 +12,7 @@ from pathlib import Path
 
 from toucan.errors import ToucanError
 from toucan.fix.core.records import RecordEnd, encode_record, read_records
+from toucan.fix.limits import RECORD_BYTES_MAX
 
 __all__ = ["FixFileError", "RecordFile"]
 
@@ -56,8 +57,12 @@ class RecordFile:
 
     def append(self, payload: bytes) -> None:
         """One more record. Raises :class:`FixFileError`; then the file ends with a part of it at most."""
+        if len(payload) > RECORD_BYTES_MAX:
+            # The next start would take it for damage, and all that is behind it.
+            raise FixFileError(f"cannot write {self.path}: a record of {len(payload):,} bytes")
         data = encode_record(payload)
         try:
+            self.size += len(data)
             while data:
                 data = data[os.write(self._file, data) :]
         except OSError as error:

@@ -60,7 +60,10 @@ class ReportLog:
         self, path: Path, *, kept_max: int = REPORTS_KEPT_MAX, bytes_kept: int = LOG_BYTES_KEPT
     ) -> None:
         self._kept_max = kept_max
+        self._bytes_kept = self._bytes_max = bytes_kept
         self._lock = threading.Lock()
+        #: Held while the file is synced or takes another's place; taken inside the other lock or alone.
+        self._disk = threading.Lock()
         self._file = RecordFile(path)
         self._exec_ids: OrderedDict[str, None] = OrderedDict()
         self._kept = KeptReports(kept_max)
@@ -117,6 +120,8 @@ class ReportLog:
             numbered = msgspec.structs.replace(report, venue_seq=self._kept.newest_seq + 1)
             self._file.append(_encoder.encode(_Told(numbered, fix_seq)))
             self._keep(numbered, fix_seq)
+            if self._file.size > self._bytes_max:
+                self._rewrite()
         return numbered
 
     def numbers_begin_anew(self) -> None:
@@ -129,9 +134,12 @@ class ReportLog:
     def sync(self) -> None:
         """Puts all that was written on the disk, which takes milliseconds; then :attr:`synced_seq` is what was the newest at its begin."""
         with self._lock:
-            newest = self._kept.newest_seq
-        self._file.sync()
-        self.synced_seq = max(self.synced_seq, newest)
+            newest, life = self._kept.newest_seq, self.life
+        with self._disk:
+            self._file.sync()
+        with self._lock:
+            if life == self.life:  # else the number is of another life
+                self.synced_seq = max(self.synced_seq, newest)
 
     def begin_life(self) -> None:
         """Another life: what is kept gets new numbers."""
@@ -149,7 +157,9 @@ class ReportLog:
         records: list[_Header | _Told | _Reset] = [_Header(_VERSION, self.life, self._kept.oldest_seq)]
         # One number is enough: what is older is known by its ExecID.
         records += [_Told(report, self.fix_seq if report is kept[-1] else 0) for report in kept]
-        self._file.rewrite(map(_encoder.encode, records))
+        with self._disk:
+            self._file.rewrite(map(_encoder.encode, records))
+        self._bytes_max = max(self._bytes_kept, 2 * self._file.size)
 
     def close(self) -> None:
         """Syncs and closes the file."""

@@ -58,7 +58,8 @@ class RawClient:
             (52, time_text(time.time_ns())),
             (56, self.target),
         ]
-        body = "".join(f"{tag}={value}{SOH}" for tag, value in [*header, *pairs]).encode()
+        text = "".join(f"{tag}={value}{SOH}" for tag, value in [*header, *pairs])
+        body = text.encode("utf-8", "surrogateescape")
         head = f"8={begin}{SOH}9={len(body)}{SOH}".encode()
         return head + body + f"10={sum(head + body) % 256:03d}{SOH}".encode()
 
@@ -146,7 +147,7 @@ class RawClient:
         end = self._buffer.index(b"\x01", self._buffer.index(b"\x0110=") + 1) + 1
         whole, self._buffer = self._buffer[:end], self._buffer[end:]
         assert int(whole[-4:-1]) == sum(whole[:-7]) % 256, "a wrong checksum"
-        return FixMessage.parse(whole.decode())
+        return FixMessage.parse(whole.decode("utf-8", "surrogateescape"))
 
 
 class RawVenue(RawClient):

@@ -33,6 +33,7 @@ from toucan.fix.core.reports import no_orders, not_sent_report, report_from_fix,
 from toucan.fix.core.requests import request_from_fix, request_to_fix
 from toucan.fix.core.tags import MESSAGE_TYPES, MsgType, Tag
 from toucan.fix.core.words import EXEC_TYPES, ORD_STATUSES
+from toucan.fix.limits import RECORD_BYTES_MAX
 
 _MS = 1_000_000
 INSTRUMENTS = {
@@ -123,6 +124,9 @@ _ORDER: dict[int, str] = {
     [
         (Tag.CL_ORD_ID, None, FaultKind.MISSING),
         (Tag.CL_ORD_ID, "", FaultKind.MISSING),
+        (Tag.CL_ORD_ID, "x" * 1001, FaultKind.VALUE),
+        (Tag.CL_ORD_ID, "x\udce9", FaultKind.FORMAT),
+        (Tag.ACCOUNT, "\udce9", FaultKind.FORMAT),
         (Tag.SYMBOL, None, FaultKind.MISSING),
         (Tag.ORDER_QTY, None, FaultKind.MISSING),
         (Tag.ORDER_QTY, "ten", FaultKind.FORMAT),
@@ -140,6 +144,8 @@ _ORDER: dict[int, str] = {
         (Tag.EXEC_INST, "6 G", FaultKind.VALUE),
         (Tag.EXPIRE_TIME, "tomorrow", FaultKind.FORMAT),
         (Tag.EXPIRE_TIME, "20260231-00:00:00", FaultKind.VALUE),
+        (Tag.EXPIRE_TIME, "99991231-23:59:59", FaultKind.VALUE),
+        (Tag.EXPIRE_TIME, "00010101-00:00:00", FaultKind.VALUE),
     ],
 )
 def test_a_field_that_is_wrong_is_named(tag: int, value: str | None, kind: FaultKind) -> None:
@@ -148,6 +154,18 @@ def test_a_field_that_is_wrong_is_named(tag: int, value: str | None, kind: Fault
     with pytest.raises(FixFault) as caught:
         request_from_fix(message, INSTRUMENTS)
     assert (caught.value.tag, caught.value.kind) == (tag, kind)
+
+
+def test_a_whole_number_has_as_many_digits_as_can_be_counted() -> None:
+    assert fix("V", (Tag.MARKET_DEPTH, "9" * 18)).whole(Tag.MARKET_DEPTH) == 10**18 - 1
+    for wrong in ("1" * 19, "1" * 5000, "", "-1", "²"):
+        with pytest.raises(FixFault):
+            fix("V", (Tag.MARKET_DEPTH, wrong)).whole(Tag.MARKET_DEPTH)
+
+
+def test_what_stands_in_a_message_without_a_tag_is_left_out() -> None:
+    text = SOH.join(("35=8", "354=9", "355=a", "b=c", "d", "-5=e", "²=f", "1" * 5000 + "=g", "58=h", ""))
+    assert FixMessage.parse(text).fields == ((35, "8"), (354, "9"), (355, "a"), (58, "h"))
 
 
 def test_a_symbol_that_is_not_known_is_for_the_exchange_to_refuse() -> None:
@@ -230,6 +248,15 @@ def test_a_fill_that_cannot_be_counted_is_told_as_malformed_and_in_words() -> No
     assert report is not None
     assert (report.last_quantity, report.last_price) == (5, None)
     assert "5 at 50.125" in report.text
+
+
+def test_whatever_a_venue_writes_a_report_of_it_can_be_kept() -> None:
+    texts = [(tag, "\udce9\U0001f426" * 3000) for tag in (1, 11, 17, 19, 31, 32, 37, 41, 55, 58, 5801)]
+    for kind in ("8", "9"):
+        report = report_from_fix(fix(kind, (Tag.EXEC_TYPE, "F"), *texts), None, INSTRUMENTS)
+        assert report is not None
+        assert report.cl_ord_id.startswith("\ufffd\U0001f426")
+        assert len(msgspec.msgpack.encode(report)) < RECORD_BYTES_MAX
 
 
 @pytest.mark.parametrize(
@@ -324,7 +351,8 @@ def test_times_of_others_may_have_more_or_fewer_digits(text: str, at_ns: int) ->
 
 def test_text_never_ends_a_field_and_passwords_are_never_shown() -> None:
     assert clean(f"a{SOH}58=b\n") == "a 58=b "
-    assert masked([(35, "A"), (553, "me"), (554, "secret")]) == "35=A|553=***|554=***"
+    logon = [(35, "A"), (553, "me"), (554, "secret"), (96, "secret"), (925, "secret")]
+    assert masked(logon) == "35=A|553=***|554=***|96=***|925=***"
     assert "secret" not in repr(fix("A", (554, "secret")))
 
 
@@ -400,3 +428,18 @@ def test_the_dictionary_has_every_message_and_group(is_strict: bool) -> None:
     names = {one.get("name") for one in root.find("fields") or ()}
     assert {one.get("name") for one in root.iter("group")} <= names
     assert {f"Tag{count}" for count in GROUPS} <= names
+
+
+def test_an_entry_off_the_grid_is_left_out_and_the_others_count() -> None:
+    message = wire(
+        fix(
+            "W", (Tag.SYMBOL, "ABC"), (Tag.SENDING_TIME, "now"), (Tag.NO_MD_ENTRIES, "4"),
+            (Tag.MD_ENTRY_TYPE, "0"), (Tag.MD_ENTRY_PX, "0.505"), (Tag.MD_ENTRY_SIZE, "7"),
+            (Tag.MD_ENTRY_TYPE, "0"), (Tag.MD_ENTRY_PX, "0.50"), (Tag.MD_ENTRY_SIZE, "8"),
+            (Tag.MD_ENTRY_TYPE, "1"), (Tag.MD_ENTRY_PX, "0.51"), (Tag.MD_ENTRY_SIZE, "0.5"),
+            (Tag.MD_ENTRY_TYPE, "2"), (Tag.MD_ENTRY_PX, "0.5001"), (Tag.MD_ENTRY_SIZE, "1"),
+        )
+    )  # fmt: skip
+    quote, book = market_from_fix(message, INSTRUMENTS["ABC"], halted=False)
+    assert (book.bids, book.asks) == ((Level(50, 8),), ())
+    assert (quote.bid_price, quote.ask_price, quote.last_price) == (50, None, None)

@@ -10,7 +10,7 @@ import pytest
 from tests.toucan.fix.chain import Chain, wait_until
 from tests.toucan.fix.firm import TradingFirm
 
-from toucan.core.values import ExecType, Side
+from toucan.core.values import ExecType, OrdStatus, Side
 from toucan.core.venue_messages import Report
 
 pytestmark = [pytest.mark.system]
@@ -71,6 +71,15 @@ def test_reports_of_orders_that_others_have_sent_are_told_with_all_that_is_known
             [(ExecType.NEW, second, 0), (ExecType.TRADE, first, 4), (ExecType.TRADE, second, 4)]
         )
         assert (copy.failure, set(copy.fills.values()), copy.lost) == ("", {1}, set())
+        # The venue answers no questions over such a session: what it told last says what is open.
+        times = copy.times_ready
+        copy._link.reconnect()
+        copy.wait_ready(times + 1)
+        assert copy._seen == {first}
+        assert (copy.reports[-1].ord_status, copy.reports[-1].leaves_quantity) == (
+            OrdStatus.PARTIALLY_FILLED,
+            6,
+        )
 
 
 def test_who_sends_an_order_over_it_is_told_that_it_was_not_taken(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class _Host:
         self.rig.config.write_text(
             text
             + f'[fix.SIM]\nhost = "127.0.0.1"\nport = {(port := free_port())}\nsender_comp_id = "US"\ntarget_comp_id = "AVIARY"\n'
-            + f'heartbeat_s = 2\nreconnect_s = 1\nstore = "{folder}/store"\nsocket = "{folder}/fix.sock"\n'
+            + f'heartbeat_s = 20\nreconnect_s = 1\nstore = "{folder}/store"\nsocket = "{folder}/fix.sock"\n'
             + f'[fix_acceptor]\nport = {port}\nexchange = "{folder}/exchange.sock"\nstore = "{folder}/acceptor"\n'
             + '[fix_acceptor.session.US]\nfirm = "FIRM"\n'
         )

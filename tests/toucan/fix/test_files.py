@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
+from tests.toucan.exchange.running import PATIENCE_S
 
 from toucan.core.values import ExecType, OrdStatus, RequestKind, Side
 from toucan.core.venue_messages import Report
 from toucan.fix.core.facts import OrderFacts
+from toucan.fix.limits import ANSWERS_KEPT_MAX
 from toucan.fix.open_orders import OpenOrders
 from toucan.fix.order_book import OrderBook
 from toucan.fix.position import Place, PositionFile
@@ -114,6 +119,45 @@ def test_a_report_that_comes_twice_is_known_by_its_execution_or_else_by_its_numb
     assert ReportLog(tmp_path / "log").fix_seq == 0
 
 
+def test_a_file_does_not_grow_for_ever(tmp_path: Path) -> None:
+    log = ReportLog(tmp_path / "log", kept_max=3, bytes_kept=1000)
+    book = OrderBook(tmp_path / "orders", kept_max=3, bytes_kept=1000)
+    for number in range(1, 101):
+        log.append(_fill(f"e{number}"), number * 10)
+        book.note(_facts(f"x{number}"))
+    for name in ("log", "orders"):
+        assert (tmp_path / name).stat().st_size < 2000
+    again = ReportLog(tmp_path / "log", kept_max=3)
+    assert (again.life, again.all_kept(), again.fix_seq) == (log.life, log.all_kept(), 1000)
+    assert OrderBook(tmp_path / "orders", kept_max=3).all() == book.all()
+
+
+def test_a_life_that_begins_while_the_disk_is_slow_tells_nothing_before_it_is_there(tmp_path: Path) -> None:
+    log = _log_of(tmp_path / "log", 5, kept_max=3)
+    is_under_way, sync = threading.Event(), log._file.sync
+
+    def slow() -> None:
+        is_under_way.set()
+        time.sleep(0.1)
+        sync()
+
+    log._file.sync = slow  # type: ignore[method-assign]
+    syncing = threading.Thread(target=log.sync)
+    syncing.start()
+    assert is_under_way.wait(PATIENCE_S)
+    log.begin_life()
+    syncing.join()
+    log.append(_fill("e6"), 60)
+    assert [one.exec_id for one in log.after(0, 10)] == ["e4", "e5"]
+
+
+def test_what_a_start_would_take_for_damage_is_not_written(tmp_path: Path) -> None:
+    log = _log_of(tmp_path / "log")
+    with pytest.raises(FixFileError, match="a record of"):
+        log.append(msgspec.structs.replace(_fill("e9"), text="x" * (64 << 10)), 90)
+    assert ReportLog(tmp_path / "log").all_kept() == log.all_kept()
+
+
 def test_a_log_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     with pytest.raises(FixFileError, match="log"):
@@ -174,6 +218,33 @@ def test_an_order_is_asked_for_by_its_newest_id_and_not_when_it_has_ended() -> N
     assert orders.ask("q") == []
 
 
+def test_what_is_pending_is_not_an_order_of_its_own() -> None:
+    orders = OpenOrders([_facts("x")], [])
+    for kind, status, name in (
+        (ExecType.PENDING_CANCEL, OrdStatus.PENDING_CANCEL, "c"),
+        (ExecType.CANCEL_REJECT, OrdStatus.NEW, "c"),
+        (ExecType.PENDING_REPLACE, OrdStatus.PENDING_REPLACE, "r"),
+    ):
+        orders.told(Report(kind=kind, cl_ord_id=name, orig_cl_ord_id="x", ord_status=status))
+    assert orders.ask("q") == ["x"]
+
+
+def test_a_question_ends_when_all_orders_are_answered_however_many_there_are() -> None:
+    names = [f"x{number}" for number in range(2 * ANSWERS_KEPT_MAX + 1)]
+    orders = OpenOrders([_facts(name) for name in names], [])
+    asked = orders.ask("q")
+    assert len(asked) == ANSWERS_KEPT_MAX
+    ended: list[str] = []
+    while asked:
+        assert ended == []
+        for name in asked:
+            ended += orders.unanswered(name) if name == "x7" else orders.told(_status(name))
+        names = names[len(asked) :]
+        asked = orders.more()
+    assert (ended, names) == (["q"], [])
+    assert "x7" not in orders.ask("again")
+
+
 # ---------------------------------------------------------------- positions
 
 
@@ -201,9 +272,10 @@ def test_reports_that_were_stored_for_nobody_are_counted_until_one_is_read() -> 
     assert place.numbered("another life", 1, 17).stored(is_sent=False) == Place("another life", 1, 0, 1)
 
 
-def test_numbers_that_begin_anew_go_back_to_what_was_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [Place("L", 6, 0, 2), Place("L", 6, 17, 1)])
+def test_numbers_that_begin_anew_go_back_to_what_was_read(tmp_path: Path, place: Place) -> None:
     position = PositionFile(tmp_path / "at")
-    position.write(Place("L", 6, 0, 2))
+    position.write(place)
     assert position.begin_anew() == 6
     assert PositionFile(tmp_path / "at").place == Place("L", 4)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.toucan.exchange.running import RawFirm
-from tests.toucan.fix.chain import Chain, wait_until
+from tests.toucan.exchange.running import PATIENCE_S, RawFirm
+from tests.toucan.fix.chain import Chain, Process, wait_until
 from tests.toucan.fix.raw_client import Pair, RawVenue
 
 from toucan.core.values import ExecType, OrderType, OrdStatus, Side, TimeInForce
 from toucan.core.venue_messages import MassStatusRequest, NewOrder, Report, ResumeEnd
 from toucan.fix.core.amounts import time_text
+from toucan.fix.report_log import ReportLog
 
 pytestmark = pytest.mark.system
 
@@ -105,9 +107,112 @@ def test_a_venue_with_its_own_ways(chain: Chain) -> None:
             OrdStatus.REJECTED,
         )
         assert (rejected.reason, rejected.text) == ("message-rejected", "no such price")
+        # It names the order and not the message.
+        engine.send(_order("z"))
+        venue.next("D")
+        venue.send("j", (372, "D"), (379, "z"), (380, 2))
+        (rejected,) = engine.reports(1)
+        assert (rejected.kind, rejected.cl_ord_id) == (ExecType.REJECTED, "z")
         engine.socket.close()
     wait_until(lambda: "logged out" in chain.processes["one"].log)
     assert "open sesame" not in chain.processes["one"].log
+
+
+def test_answers_that_are_counted_end_when_all_are_there(chain: Chain) -> None:
+    with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+        engine, _, _ = _engine(chain)
+        engine.send(MassStatusRequest("q"))
+        venue.next("AF")
+        for name in ("x", "y"):
+            venue.send("8", *_report(name, "I", "0", "0", (584, "q"), (911, 2)))
+        assert [one.cl_ord_id for one in engine.reports(2)] == ["x", "y"]
+        assert engine.receive() == ResumeEnd("q")
+        engine.socket.close()
+
+
+def test_a_number_that_is_refused_means_a_message_of_this_session(tmp_path: Path) -> None:
+    settings = {"one": "reset_on_logon = true"}
+    chain = Chain(tmp_path, ("one",), ("ABC",), market_data=False, own_settings=settings)
+    try:
+        chain.launch("one").wait_ready()
+        with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+            engine, life, _ = _engine(chain)
+            engine.send(_order("x"))
+            number = venue.next("D").get(34)
+            venue.send("8", *_report("x", "0", "0", "e1"))
+            known = engine.reports(1)[-1].venue_seq
+            engine.socket.close()
+        with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+            engine, _, _ = _engine(chain, life, known)
+            venue.send("1", (112, "t"))
+            assert venue.next("0").get(34) == number
+            venue.send("3", (45, number), (372, "0"), (373, 5))
+            venue.send("8", *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")))
+            assert [one.kind for one in engine.reports(1)] == [ExecType.TRADE]
+            engine.socket.close()
+    finally:
+        chain.close()
+
+
+def test_numbers_that_begin_anew_in_a_session_are_another_session(chain: Chain) -> None:
+    with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+        engine, life, _ = _engine(chain)
+        engine.send(_order("x"))
+        venue.next("D")
+        venue.send("A", (98, 0), (108, 30), (141, "Y"), seq=1)
+        venue.next_seq = 2
+        assert venue.next("A").get(141) == "Y"
+        with pytest.raises((EOFError, ConnectionError)):
+            engine.receive()
+        engine.socket.close()
+        engine, same_life, _ = _engine(chain, life)
+        assert same_life == life
+        engine.socket.close()
+
+
+def test_a_request_that_cannot_be_stored_ends_the_process(tmp_path: Path) -> None:
+    chain = Chain(tmp_path, ("one",), ("ABC",), market_data=False)
+    try:
+        chain.launch("one").wait_ready()
+        with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+            engine, _, _ = _engine(chain)
+            venue.send("1", (112, "t" * 20_000))
+            venue.next("0")
+            (stored,) = (tmp_path / "one" / "store").glob("*.body")
+            disk = stored.stat().st_size + 10
+            resource.prlimit(chain.processes["one"].process.pid, resource.RLIMIT_FSIZE, (disk, disk))
+            engine.send(_order("x"))
+            with pytest.raises((EOFError, ConnectionError)):
+                engine.receive()
+            engine.socket.close()
+            assert chain.processes["one"]._gone() == 1
+    finally:
+        chain.kill()
+
+
+def test_nothing_that_a_venue_writes_is_refused_or_ends_the_process(chain: Chain) -> None:
+    with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+        engine, _, _ = _engine(chain)
+        odd: list[list[Pair]] = [
+            [(58, "na\udcefve")],
+            [(58, "long" * 300_000)],
+            [(354, 6), (355, "a\x01b=c\x01")],
+        ]
+        for number, pairs in enumerate(odd):
+            venue.send("8", *_report("x", "0", "0", f"e{number}", *pairs))
+        venue.send("3", (45, "the third"), (58, "na\udcefve"))
+        venue.send("j", (45, "1" * 5000), (372, "D"), (380, 0))
+        venue.send(
+            "W", (262, "m"), (55, "ABC"), (268, 2), (269, 0), (270, "0.505"), (271, 1),
+            (269, 1), (270, "0.51"), (271, 1),
+        )  # fmt: skip
+        venue.send("8", *_report("x", "0", "0", "last"))
+        told = engine.reports(4)
+        assert [one.exec_id for one in told] == ["e0", "e1", "e2", "last"]
+        assert told[0].text == "na\ufffdve"
+        venue.send("1", (112, "t"))
+        assert venue.next("0", "3").type == "0"
+        engine.socket.close()
 
 
 def test_what_comes_twice_counts_once_and_an_order_is_never_sent_again(chain: Chain) -> None:
@@ -209,3 +314,33 @@ def test_after_a_power_cut_the_venue_is_asked_for_what_the_disk_has_lost(chain: 
         assert same_life == life
         assert [(one.exec_id, one.venue_seq) for one in reports] == [("e2", known + 1)]
         engine.socket.close()
+
+
+@pytest.mark.parametrize("number_before", [0, 500])
+def test_after_a_power_cut_before_the_first_report_of_a_session_all_of_it_is_asked_for(
+    chain: Chain, number_before: int
+) -> None:
+    log = chain.folder / "one" / "reports.log"
+    size = log.stat().st_size
+    with RawVenue(chain.port, "AVIARY", "ONE") as venue:
+        venue.send("8", *_report("x", "0", "0", "e1"))
+        wait_until(lambda: log.stat().st_size > size)
+        venue.send("1", (112, "t"))
+        venue.next("0")
+    chain.processes["one"].kill()
+    os.truncate(log, size)
+    if number_before:  # of the session before, whose end has not reached the disk either
+        before = ReportLog(log)
+        before.append(Report(kind=ExecType.NEW, cl_ord_id="w", exec_id="e0"), number_before)
+        before.close()
+    (chain.folder / "one" / "boot").write_text("the start of the host before")
+    killed = (
+        "import os, toucan.fix.quickfix_session as q; q.FixEngine.ask_from = lambda *_: os._exit(9);"
+        "from toucan.cli import main; main()"
+    )
+    command = ("-c", killed, "fix", "one", "--config", str(chain.config))
+    chain.processes["killed"] = Process(chain.folder, "killed", *command)
+    assert chain.processes["killed"].process.wait(PATIENCE_S) == 9
+    chain.launch("one").wait_ready()
+    with RawVenue(chain.port, "AVIARY", "ONE", next_seq=4) as venue:
+        assert venue.next("2").whole(7) == 1

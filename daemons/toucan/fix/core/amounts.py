@@ -94,4 +94,7 @@ def time_ns(message: FixMessage, tag: int) -> int | None:
     except ValueError:
         raise FixFault(FaultKind.VALUE, tag, f"{message.get(tag)} is no time") from None
     seconds = int(moment.timestamp()) + (1 if second >= 60 else 0)
-    return seconds * _NS + int((fraction or "0").ljust(9, "0")[:9])
+    at_ns = seconds * _NS + int((fraction or "0").ljust(9, "0")[:9])
+    if abs(at_ns) > _WHOLE_MAX:
+        raise FixFault(FaultKind.VALUE, tag, f"{message.get(tag)} is no time that can be counted in ns")
+    return at_ns

@@ -48,6 +48,8 @@ _GROUPS_OF: dict[str, tuple[int, ...]] = {
     MsgType.MARKET_DATA_REQUEST: (146, 267, 386),
     MsgType.MARKET_DATA_SNAPSHOT: (268, 454, 711, 864),
 }
+#: Fields in which any bytes may stand, those that end a field as well; how many there are says the field before it (of 89: 93).
+_DATA = frozenset((89, 91, 96, 213, 349, 351, 353, 355, 357, 359, 361, 363, 365, 446, 619, 622))
 _HOPS = (628, 629, 630)
 _CHECK_SUM = 10
 
@@ -69,7 +71,7 @@ HEADER_TAGS = frozenset((Tag.POSS_RESEND, Tag.ON_BEHALF_OF_COMP_ID, Tag.POSS_DUP
 
 def dictionary_xml(*, is_strict: bool) -> str:
     """The dictionary in QuickFIX's format; ``is_strict``: with the fields that requests must have."""
-    used: set[int] = {*_HOPS, 627, Tag.MSG_TYPE, _CHECK_SUM}
+    used: set[int] = {*_HOPS, 627, Tag.MSG_TYPE, _CHECK_SUM, *_DATA}
     messages = [
         "".join(_message(one, _REQUIRED.get(one, ()) if is_strict else (), used)) for one in MESSAGE_TYPES
     ]
@@ -80,7 +82,7 @@ def dictionary_xml(*, is_strict: bool) -> str:
     }
     counters = {627, *GROUPS, *(count for nested in _NESTED.values() for count in nested)}
     fields = "".join(
-        f'<field number="{tag}" name="{_name(tag)}" type="{"NUMINGROUP" if tag in counters else "STRING"}"/>'
+        f'<field number="{tag}" name="{_name(tag)}" type="{"NUMINGROUP" if tag in counters else "DATA" if tag in _DATA else "STRING"}"/>'
         for tag in sorted(used)
     )
     return (

@@ -179,17 +179,24 @@ def is_halted(message: FixMessage) -> bool:
 
 
 def market_from_fix(message: FixMessage, instrument: Instrument, halted: bool) -> tuple[Quote, Book]:
-    """A snapshot as quote and depth; a level that is on no grid is left out. Raises :class:`FixFault` for what is no snapshot."""
+    """A snapshot as quote and depth; an entry with a number that cannot be one of the instrument's is left out."""
     scale = Scale(instrument)
-    at_ns = time_ns(message, Tag.SENDING_TIME) or 0
+    at_ns = _sent_ns(message)
     sides: dict[str, list[Level]] = {_BID: [], _OFFER: []}
     last_price: int | None = None
     last_quantity = volume = 0
     for entry in _entries(message):
         kind = entry.get(Tag.MD_ENTRY_TYPE)
-        price, quantity = scale.price(entry, Tag.MD_ENTRY_PX), scale.quantity(entry, Tag.MD_ENTRY_SIZE) or 0
+        try:
+            price, quantity = (
+                scale.price(entry, Tag.MD_ENTRY_PX),
+                scale.quantity(entry, Tag.MD_ENTRY_SIZE) or 0,
+            )
+            orders = entry.whole(Tag.NUMBER_OF_ORDERS)
+        except FixFault:
+            continue
         if kind in sides and price is not None:
-            sides[kind].append(Level(price, quantity, entry.whole(Tag.NUMBER_OF_ORDERS)))
+            sides[kind].append(Level(price, quantity, orders))
         elif kind == _TRADE:
             last_price, last_quantity = price, quantity
         elif kind == _VOLUME:
@@ -209,6 +216,13 @@ def market_from_fix(message: FixMessage, instrument: Instrument, halted: bool) -
         is_halted=halted,
     )
     return quote, Book(instrument.symbol, at_ns, bids, asks)
+
+
+def _sent_ns(message: FixMessage) -> int:
+    try:
+        return time_ns(message, Tag.SENDING_TIME) or 0
+    except FixFault:
+        return 0
 
 
 def _entries(message: FixMessage) -> list[FixMessage]:

@@ -2,7 +2,8 @@
 
 Law: a message is what stands between BodyLength and CheckSum, in the order of the wire; the session's own fields (CompIDs, numbers, times) are there
 when a message has come and not when one is made. A value is text until somebody asks for it as something else, and what it cannot be then is a
-:class:`FixFault`, in FIX's own words for it (SessionRejectReason, BusinessRejectReason), never a guess.
+:class:`FixFault`, in FIX's own words for it (SessionRejectReason, BusinessRejectReason), never a guess. Bytes that are no UTF-8 stand in it as lone
+surrogates, which nothing can write down.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import enum
 from collections.abc import Iterable
 
 from toucan.fix.core.tags import Tag
+from toucan.fix.limits import FIELD_CHARACTERS_MAX
 
 __all__ = ["SOH", "FaultKind", "Fields", "FixFault", "FixMessage", "clean", "masked"]
 
@@ -18,7 +20,10 @@ SOH = "\x01"
 Fields = tuple[tuple[int, str], ...]
 
 _MASKED = "***"
-_SECRET_TAGS = (Tag.PASSWORD, Tag.USERNAME)
+#: In RawData passwords and their signatures stand as well.
+_SECRET_TAGS = (Tag.PASSWORD, Tag.USERNAME, Tag.RAW_DATA, Tag.NEW_PASSWORD)
+#: Of a whole number: as many as fit 63 bits for sure.
+_DIGITS_MAX = 18
 
 
 class FaultKind(enum.Enum):
@@ -57,15 +62,12 @@ class FixMessage:
 
     @classmethod
     def parse(cls, text: str) -> FixMessage:
-        """One whole message as text. Raises :class:`FixFault` if it is none."""
+        """One whole message as text. What stands there without a tag, such as the inside of binary data, is left out."""
         fields = []
         for part in text.split(SOH):
             tag, equals, value = part.partition("=")
-            if not equals:
-                continue  # behind the last SOH
-            if not tag.isdigit():
-                raise FixFault(FaultKind.FORMAT, 0, f"{tag[:20]!r} is no tag")
-            fields.append((int(tag), value))
+            if equals and len(tag) <= _DIGITS_MAX and tag.isascii() and tag.isdigit():
+                fields.append((int(tag), value))
         kind = next((value for tag, value in fields if tag == Tag.MSG_TYPE), "")
         return cls(kind, fields)
 
@@ -92,6 +94,19 @@ class FixMessage:
             raise FixFault(FaultKind.MISSING, tag)
         return value
 
+    def said(self, tag: int) -> str:
+        """The value as text that can be kept and shown: not longer than a record holds, and with U+FFFD for bytes that are no UTF-8."""
+        value = self._first.get(tag, "")[:FIELD_CHARACTERS_MAX]
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+    def check_text(self, tag: int) -> None:
+        """That the value can be kept as it is. Raises :class:`FixFault`."""
+        value = self._first.get(tag, "")
+        if len(value) > FIELD_CHARACTERS_MAX:
+            raise FixFault(FaultKind.VALUE, tag, f"longer than {FIELD_CHARACTERS_MAX} characters")
+        if any("\ud800" <= one <= "\udfff" for one in value):
+            raise FixFault(FaultKind.FORMAT, tag, "no UTF-8")
+
     def all(self, tag: int) -> list[str]:
         """The values of all fields with this tag."""
         return [value for one, value in self.fields if one == tag]
@@ -101,7 +116,7 @@ class FixMessage:
         value = self._first.get(tag)
         if value is None:
             return default
-        if not (value.isascii() and value.isdigit()):
+        if not (value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX):
             raise FixFault(FaultKind.FORMAT, tag, f"{value[:20]!r} is no whole number")
         return int(value)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from toucan.core.values import ExecType, OrdStatus, RequestKind
 from toucan.core.venue_messages import Report
 from toucan.fix.core.amounts import Scale, time_ns, time_text
@@ -39,6 +41,7 @@ __all__ = [
     "not_sent_report",
     "report_from_fix",
     "report_to_fix",
+    "status_report",
 ]
 
 _Pairs = list[tuple[int, str]]
@@ -190,28 +193,28 @@ def report_from_fix(message: FixMessage, known: OrderFacts | None, instruments: 
     kind = exec_type_of(message)
     if kind is None:
         return None
-    symbol = message.get(Tag.SYMBOL)
+    symbol = message.said(Tag.SYMBOL)
     if known is not None:
         symbol = known.symbol  # a venue may call it otherwise
     scale = Scale(instruments.get(symbol))
     last_quantity = _maybe(message, Tag.LAST_QTY, scale.quantity)
     last_price = _maybe(message, Tag.LAST_PX, scale.price)
-    text = message.get(Tag.TEXT)
+    text = message.said(Tag.TEXT)
     if kind in _EXECUTIONS and (last_quantity is None or last_price is None):
-        told = f"{message.get(Tag.LAST_QTY, 'nothing')} at {message.get(Tag.LAST_PX, 'no price')}"
+        told = f"{message.said(Tag.LAST_QTY) or 'nothing'} at {message.said(Tag.LAST_PX) or 'no price'}"
         text = (
             f"the venue told an execution of {told}, which cannot be one in this instrument. {text}".strip()
         )
     is_repeated = known is None or kind is ExecType.ORDER_STATUS
     is_known_there = message.get(Tag.SYMBOL) != NO_SYMBOL and is_repeated
-    exec_id = message.get(Tag.EXEC_ID)
+    exec_id = message.said(Tag.EXEC_ID)
     return Report(
         kind=kind,
-        cl_ord_id=message.get(Tag.CL_ORD_ID),
-        orig_cl_ord_id=message.get(Tag.ORIG_CL_ORD_ID),
-        venue_order_id=message.get(Tag.ORDER_ID),
+        cl_ord_id=message.said(Tag.CL_ORD_ID),
+        orig_cl_ord_id=message.said(Tag.ORIG_CL_ORD_ID),
+        venue_order_id=message.said(Tag.ORDER_ID),
         exec_id="" if exec_id == NO_EXEC_ID else exec_id,
-        exec_ref_id=message.get(Tag.EXEC_REF_ID),
+        exec_ref_id=message.said(Tag.EXEC_REF_ID),
         last_quantity=last_quantity or 0,
         last_price=last_price,
         ord_status=ord_status_of(message),
@@ -223,7 +226,7 @@ def report_from_fix(message: FixMessage, known: OrderFacts | None, instruments: 
         day_cum_quantity=_maybe(message, Tag.DAY_CUM_QTY, scale.quantity),
         symbol=symbol if is_known_there else "",
         side=_SIDES_BACK.get(message.get(Tag.SIDE)) if is_known_there else None,
-        account=message.get(Tag.ACCOUNT) if is_known_there else "",
+        account=message.said(Tag.ACCOUNT) if is_known_there else "",
         reason=reason_of(message),
         text=text,
         at_ns=_at_ns(message),
@@ -249,15 +252,15 @@ def _at_ns(message: FixMessage) -> int:
 
 
 def _refusal_from(message: FixMessage) -> Report:
-    original = message.get(Tag.ORIG_CL_ORD_ID)
+    original = message.said(Tag.ORIG_CL_ORD_ID)
     return Report(
         kind=ExecType.CANCEL_REJECT,
-        cl_ord_id=message.get(Tag.CL_ORD_ID),
+        cl_ord_id=message.said(Tag.CL_ORD_ID),
         orig_cl_ord_id="" if original == "NONE" else original,
-        venue_order_id=message.get(Tag.ORDER_ID),
+        venue_order_id=message.said(Tag.ORDER_ID),
         ord_status=ord_status_of(message),
         reason=reason_of(message),
-        text=message.get(Tag.TEXT),
+        text=message.said(Tag.TEXT),
         at_ns=_at_ns(message),
     )
 
@@ -274,4 +277,12 @@ def not_sent_report(facts: OrderFacts, original: str, reason: str, text: str, at
         )  # fmt: skip
     return Report(
         kind=ExecType.CANCEL_REJECT, cl_ord_id=facts.cl_ord_id, orig_cl_ord_id=original, reason=reason, text=text, at_ns=at_ns,
+    )  # fmt: skip
+
+
+def status_report(last: Report, cl_ord_id: str, at_ns: int) -> Report:
+    """How an order stands after the last report of it, as an answer to a question about it."""
+    return msgspec.structs.replace(
+        last, kind=ExecType.ORDER_STATUS, cl_ord_id=cl_ord_id, orig_cl_ord_id="", venue_seq=0, exec_id="", exec_ref_id="",
+        last_quantity=0, last_price=None, reason="", text="the last that the venue has told", at_ns=at_ns,
     )  # fmt: skip

@@ -41,6 +41,8 @@ Instruments = Mapping[str, Instrument]
 
 #: HandlInst: automated, private. Brokers that require it mean this one.
 _AUTOMATED = "1"
+#: What of a client's message is kept, goes on, and comes back in reports.
+_TEXTS = (Tag.CL_ORD_ID, Tag.ORIG_CL_ORD_ID, Tag.ACCOUNT, Tag.SYMBOL, Tag.MASS_STATUS_REQ_ID)
 #: MassStatusReqType: all orders.
 _ALL_ORDERS = "7"
 
@@ -163,6 +165,8 @@ def request_from_fix(message: FixMessage, instruments: Instruments) -> ToVenue:
     make = REQUESTS_FROM_FIX.get(message.type)
     if make is None:
         raise FixFault(FaultKind.UNSUPPORTED, Tag.MSG_TYPE, message.type)
+    for tag in _TEXTS:
+        message.check_text(tag)
     return make(message, instruments)
 
 

@@ -44,6 +44,7 @@ class Tag(enum.IntEnum):
     TEXT = 58
     TIME_IN_FORCE = 59
     TRANSACT_TIME = 60
+    RAW_DATA = 96
     POSS_RESEND = 97
     STOP_PX = 99
     CXL_REJ_REASON = 102
@@ -83,6 +84,8 @@ class Tag(enum.IntEnum):
     MASS_STATUS_REQ_TYPE = 585
     TOT_NUM_REPORTS = 911
     LAST_RPT_REQUESTED = 912
+    #: Of later versions of FIX, in a Logon.
+    NEW_PASSWORD = 925
     #: Our own: the reason's code of :mod:`toucan.exchange.core.reasons`, of which FIX's numbers know only the kind.
     REASON_CODE = 5801
     #: Our own: the number of the report in its firm's log, without gaps within one life of the exchange.

@@ -143,7 +143,7 @@ def exec_type_of(message: FixMessage) -> ExecType | None:
 
 def reason_of(message: FixMessage) -> str:
     """Why: our own code if the venue is one of ours, else what FIX's number is called here."""
-    own = message.get(Tag.REASON_CODE)
+    own = message.said(Tag.REASON_CODE)
     if own:
         return own
     for tag, table in (
