@@ -90,4 +90,4 @@ DESK_END_S_MAX = 1.0
 LOGON_PAUSE_S = 0.05
 
 #: At the end of a process: how long Logout may take in all.
-ENDING_S_MAX = 3.0
+ENDING_S_MAX = 5.0
