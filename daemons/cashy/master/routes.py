@@ -179,16 +179,18 @@ class Route:
     """One block on its way."""
 
     __slots__ = (
-        "_asks", "_buffer", "_ended", "_first", "_hedge_refusal", "_is_attached", "_is_probe", "_lane", "_on_done", "_refused", "_routes", "_second",
-        "_sink", "_target", "_timer", "_trace", "_winner", "asked_at_ns", "is_demand", "is_guest", "meta", "owner", "started", "tier",
-        "wanted_until", "watermark",
+        "_asks", "_buffer", "_check_room", "_ended", "_first", "_hedge_refusal", "_is_attached", "_is_probe", "_lane", "_on_done", "_refused",
+        "_routes", "_second", "_sink", "_target", "_timer", "_trace", "_winner", "asked_at_ns", "is_demand", "is_guest", "meta", "owner", "started",
+        "tier", "wanted_until", "watermark",
     )  # fmt: skip
 
     def __init__(
         self, routes: Routes, target: Target, sink: BlockSink, on_done: Callable[[CashyError | None], None],
-        *, is_demand: bool, forward: bool, owner: str = "", is_copy: bool = False,
+        *, is_demand: bool, forward: bool, owner: str = "", is_copy: bool = False, check_room: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self._routes = routes
+        #: Raises ``ArenaFull`` where the block would find no room, so that nobody need be asked for it.
+        self._check_room = check_room
         self._target = target
         self._sink = sink
         self._on_done = on_done
@@ -313,6 +315,12 @@ class Route:
             self._routes.counters.add("fills_past_deadline")
             asyncio.get_running_loop().call_soon(self._finish, self._past_deadline())
             return
+        if self._buffer is None and self._check_room is not None:
+            try:
+                self._check_room()
+            except CashyError as error:
+                asyncio.get_running_loop().call_soon(self._finish, error)
+                return
         source, due_bytes = self.source, self.size_bytes
         ask = self._asks.pop(0) if self._asks else None
         self._first = leg = self._ask(ask, self._lane, self, source, due_bytes)

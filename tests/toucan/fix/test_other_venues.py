@@ -154,7 +154,9 @@ def test_a_session_ends_and_begins_at_its_times_and_numbers_begin_anew(tmp_path:
             venue.send("8", *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")))
             known = engine.reports(2)[-1].venue_seq
             while venue.nothing_for(1.0) or venue.next().type != "5":
-                with contextlib.suppress(ConnectionError):  # the client may have gone, and its word is still to be read
+                with contextlib.suppress(
+                    ConnectionError
+                ):  # the client may have gone, and its word is still to be read
                     venue.send("0")
             assert time.time() - began > 18
             with pytest.raises((EOFError, ConnectionError)):  # the venue is away
