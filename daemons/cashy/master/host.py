@@ -41,6 +41,7 @@ from cashy.master.fills import FillTable
 from cashy.master.grace import Grace
 from cashy.master.holders import Holders
 from cashy.master.known import Known
+from cashy.master.lanes import SourcePace
 from cashy.master.listings import Listings
 from cashy.master.locating import locate
 from cashy.master.mapped_fetch import LoadedBlock, MappedFetchJob
@@ -256,8 +257,9 @@ class Host:
     def _limit_peers(self, cluster: Cluster) -> None:
         limit = self.settings.cluster.peer_bandwidth_bytes_per_s
         for name in cluster.peers if limit else ():
+            pace = SourcePace(Pace(limit))
             for lane in (self.routes.at_peers, self.routes.at_holders):
-                lane.limit(name, Pace(limit))
+                lane.limit(name, pace)
 
     def status_line(self) -> str:
         """How it does, in a few words for a supervisor."""

@@ -69,13 +69,13 @@ class Target:
 class Routes:
     """The ways of one host: its origins, and its cluster if it is in one.
 
-    ``paces``: bandwidth limits of origins and of peers, by name; ``hedge_budget``: see :class:`~cashy.core.hedging.Hedging`; ``holders``: who else
+    ``origin_paces``: bandwidth limits of origins, by name; ``hedge_budget``: see :class:`~cashy.core.hedging.Hedging`; ``holders``: who else
     has blocks in memory, None: nobody is asked for that.
     """
 
     def __init__(
         self, origins: Mapping[str, Origin], cluster: Cluster | None, counters: Counters, *, block_bytes: int, fills_max: int,
-        origin_paces: Mapping[str, Pace] | None = None, peer_paces: Mapping[str, Pace] | None = None, hedge_budget: float = 0.0,
+        origin_paces: Mapping[str, Pace] | None = None, hedge_budget: float = 0.0,
         holders: Holders | None = None,
     ) -> None:  # fmt: skip
         self.origins = origins
@@ -85,9 +85,9 @@ class Routes:
         self.hedging = Hedging(hedge_budget)
         self.sources = Sources(self.hedging)
         self.at_origins = Lane(fills_max, paces=origin_paces, quantum_bytes=block_bytes)
-        self.at_peers = Lane(PEER_FILLS_MAX, paces=peer_paces, quantum_bytes=block_bytes)
+        self.at_peers = Lane(PEER_FILLS_MAX, quantum_bytes=block_bytes)
         #: Of what others have in memory: such reads wait for nobody's place, so two hosts that ask each other come to an end.
-        self.at_holders = Lane(HOLDER_READS_MAX, paces=peer_paces, quantum_bytes=block_bytes)
+        self.at_holders = Lane(HOLDER_READS_MAX, quantum_bytes=block_bytes)
         self.holders = holders
         self.log = ReadLog()
 
