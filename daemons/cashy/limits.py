@@ -69,6 +69,12 @@ __all__ = [
     "SLOT_SHARE_BYTES",
     "STALL_CHECK_S",
     "SWITCH_INTERVAL_S",
+    "USER_ROOM_LOOK_S",
+    "USER_ROOM_LOOK_SHARE",
+    "USER_ROOM_SHARE",
+    "USER_ROOM_SMALL",
+    "USER_ROOM_SPARE_BLOCKS",
+    "USER_ROOM_SPARE_SHARE",
 ]
 
 #: How often the age of this host's certificate is looked at; it is told of by days.
@@ -178,7 +184,20 @@ PEER_TASKS_MAX = 4096
 #: A block read without a byte for this long is given up whatever its origin says; beyond any sensible limit of an origin's own.
 FILL_SILENCE_S_MAX = 120.0
 
-#: How long a block waits for room when everything is pinned, before the fetch fails with ArenaFull.
+#: Part of the arena that one user's reads and views may keep, so that there is room for the others' however many clients he has.
+USER_ROOM_SHARE = 7 / 8
+
+#: A user who keeps more than this part of what he may leaves so many whole blocks of memory empty, but no more than one part in so many of it: what
+#: he finds in memory he can pin without asking.
+USER_ROOM_SMALL = 1 / 8
+USER_ROOM_SPARE_BLOCKS = 16
+USER_ROOM_SPARE_SHARE = 16
+
+#: What a user's clients have pinned is counted so often at most, and with this part of the loop's time: a client may have thousands of pins.
+USER_ROOM_LOOK_S = 0.02
+USER_ROOM_LOOK_SHARE = 0.05
+
+#: How long a fetch gets no further for want of room, everything being pinned or its user keeping too much already, before it fails with ArenaFull.
 ARENA_WAIT_S = 5.0
 
 #: How often room is looked for meanwhile: each try costs a fence and a scan of the pin tables.

@@ -18,7 +18,7 @@ from __future__ import annotations
 import fcntl
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
@@ -238,6 +238,14 @@ class TableFolder:
         for table in self._tables.values():
             held.update(table.pinned())
         return held
+
+    def scan_of(self, serials: Iterable[int]) -> tuple[set[int], set[int]]:
+        """Which of these tables still count, and the pin words published in them (0 among them, which means nothing)."""
+        found = {serial: self._tables[serial] for serial in serials if serial in self._tables}
+        held: set[int] = set()
+        for table in found.values():
+            held.update(table.pinned())
+        return set(found), held
 
     def harvest(self, marks_max: int = TABLE_TOUCHES) -> Iterator[int]:
         """Touch marks of all clients, as pin words; at most ``marks_max`` of each client, the rest the next time."""

@@ -458,6 +458,9 @@ class _FirstRead:
         if not self.content.done():
             self.content.set_result(content)
 
+    def check_room(self, fill: Fill) -> None:
+        """Nobody keeps it for long."""
+
     def leased(self, fill: Fill) -> None:
         """Nothing to do: whoever reads joins the fill."""
 

@@ -16,6 +16,7 @@ from cashy.limits import ARENA_WAIT_S, FETCH_BLOCKS_MAX, OVERFULL_RETRY_S
 from cashy.master.catalog import Catalog
 from cashy.master.fills import Fill, FillTable
 from cashy.master.known import Known
+from cashy.master.room import Room
 from cashy.master.store import BlockStore
 from cashy.master.tracing import current_trace
 
@@ -56,7 +57,7 @@ class FetchJob:
 
     def __init__(
         self, request_id: int, request: Fetch, answers: FetchAnswers, store: BlockStore, fills: FillTable, catalog: Catalog,
-        *, window: int, hold_bytes_max: int, owner: str = "",
+        *, window: int, hold_bytes_max: int, room: Room, owner: str = "",
     ) -> None:  # fmt: skip
         self._id = request_id
         self._request = request
@@ -67,6 +68,10 @@ class FetchJob:
         self._window = window
         self._hold_bytes_max = hold_bytes_max
         self._owner = owner
+        self._room = room
+        room.users += 1
+        self._coming: dict[int, int] = {}  # blocks that room is taken for, and how much
+        self._without_room: list[int] = []
         wait_s = request.deadline_ms / 1000 if request.deadline_ms else math.inf
         #: When nobody wants it any more (CLOCK_MONOTONIC, seconds).
         self.wanted_until = time.monotonic() + wait_s
@@ -136,7 +141,10 @@ class FetchJob:
     async def _turn(self, plan: ReadPlan) -> None:
         blocks, self._again = [*self._again, *plan.next_blocks()], []
         for count, block in enumerate(blocks, 1):
-            self._want(block)
+            if self._without_room:
+                self._without_room.append(block)  # behind those before it
+            else:
+                self._want(block)
             if not count % _ANNOUNCED_PER_TURN or self._store.turn_is_over():
                 await asyncio.sleep(0)
         if self._error is not None:
@@ -150,6 +158,9 @@ class FetchJob:
     def _want(self, block: int) -> None:
         assert self._known is not None
         slot = self._store.find(block_digest(self._known.content.content_id, block))
+        if not self._room.keeps(slot) and not self._room.has_room(self._known.content.block_length(block)):
+            self._wait_for_room(block, None)
+            return
         if slot >= 0:  # it counts as used when the client marks it: what was only read ahead was not
             self._announce(block, slot, Tier.TIER_LOCAL_MEMORY, filling=False)
             self._done(block)
@@ -172,7 +183,9 @@ class FetchJob:
 
     def _announce(self, block: int, slot: int, tier: Tier, *, filling: bool) -> None:
         self._store.arena.hold(slot)
+        self._room.hold(slot)
         self._held.append(slot)
+        self._comes_no_more(block)
         length = self._store.arena.fields(slot).length
         self._answers.send_block(
             self._id, block, slot, self._store.arena.generation(slot), length, tier, filling=filling
@@ -180,6 +193,7 @@ class FetchJob:
 
     def _done(self, block: int) -> None:
         assert self._plan is not None
+        self._give_up_at = 0.0
         self._plan.on_done(block)
         self._wake.set()
 
@@ -188,6 +202,21 @@ class FetchJob:
         self._wake.set()
 
     # --- FillWaiter ---
+
+    def check_room(self, fill: Fill) -> ArenaFull | None:
+        """Whether the user may keep one block more; then it counts as kept from now on."""
+        assert self._known is not None
+        if fill.index in self._coming:
+            return None
+        length = self._known.content.block_length(fill.index)
+        if not self._room.has_room(length):
+            return self._room.full()
+        self._coming[fill.index] = length
+        self._room.comes(length)
+        return None
+
+    def _comes_no_more(self, block: int) -> None:
+        self._room.comes(-self._coming.pop(block, 0))
 
     def leased(self, fill: Fill) -> None:
         """Announces the block while it fills, if asked to."""
@@ -208,6 +237,7 @@ class FetchJob:
         elif fill.slot >= 0:
             self._announce(fill.index, fill.slot, fill.route.tier, filling=False)
         else:  # it came under another name
+            self._comes_no_more(fill.index)
             self._again.append(fill.index)
             self._wake.set()
             return
@@ -216,8 +246,9 @@ class FetchJob:
     def failed(self, fill: Fill, error: CashyError) -> None:
         """Waits for room if the arena is full; anything else ends the fetch."""
         self._waiting.pop(fill.index, None)
+        self._comes_no_more(fill.index)
         if isinstance(error, ArenaFull) and fill.index not in self._streamed and self._may_wait_for_room():
-            asyncio.get_running_loop().call_later(OVERFULL_RETRY_S, self._retry, fill.index)
+            self._wait_for_room(fill.index, error)
             return
         if isinstance(error, VersionChanged) and self._known is not None:
             self._catalog.forget(self._known.name, self._known.content)
@@ -228,18 +259,32 @@ class FetchJob:
         self._give_up_at = self._give_up_at or now + ARENA_WAIT_S
         return now < self._give_up_at
 
-    def _retry(self, block: int) -> None:
-        self._again.append(block)
+    def _wait_for_room(self, block: int, error: ArenaFull | None) -> None:
+        """``error``: why a source could not be read; None: it was not asked."""
+        if not self._without_room:
+            asyncio.get_running_loop().call_later(OVERFULL_RETRY_S, self._look_for_room, error)
+        self._without_room.append(block)
+
+    def _look_for_room(self, error: ArenaFull | None) -> None:
+        blocks, self._without_room = self._without_room, []
+        if not self._may_wait_for_room():
+            self._fail(error or self._room.full())
+            return
+        self._again += blocks
         self._wake.set()
 
     # --- end ---
 
     def release(self) -> None:
         """Gives up what is under way and lets go of what is held."""
+        self._room.users -= not self._is_released
         self._is_released = True
         for fill in list(self._waiting.values()):
             self._fills.leave(fill, self)
         self._waiting.clear()
+        for block in list(self._coming):
+            self._comes_no_more(block)
         for slot in self._held:
+            self._room.let_go(slot)
             self._store.arena.unhold(slot)
         self._held.clear()

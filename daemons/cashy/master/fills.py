@@ -86,6 +86,9 @@ def content_of(place: Resolved, meta: ObjectMeta, block_bytes: int) -> bytes:
 class FillWaiter(Protocol):
     """Who waits for a block. Called on the master's loop; may leave the fill from inside."""
 
+    def check_room(self, fill: Fill) -> ArenaFull | None:
+        """Why no room may be taken for the block on this waiter's behalf; asked when a read of it is about to begin, at each source anew."""
+
     def leased(self, fill: Fill) -> None:
         """The block has a slot and its bytes begin to arrive."""
 
@@ -128,7 +131,8 @@ class Fill:
         version, size_bytes = (expected.meta.version, expected.size_bytes) if expected else (None, None)
         target = Target(place, source_key(place), index, version, url, size_bytes)
         self.route = Route(
-            table.routes, target, self, self.done, is_demand=is_demand, forward=forward, owner=owner, is_copy=is_copy
+            table.routes, target, self, self.done, is_demand=is_demand, forward=forward, owner=owner, is_copy=is_copy,
+            check_room=self._check_room,
         )  # fmt: skip
         self._buffer: memoryview | None = None
         self._crc = 0
@@ -154,6 +158,7 @@ class Fill:
         ):
             return False
         try:
+            self._check_room()
             self._ssd_read = SsdRead(
                 table.store, table.disk, block, self._ssd_done, is_one_of_many=content.block_count > 1
             )
@@ -161,6 +166,16 @@ class Fill:
             asyncio.get_running_loop().call_soon(self._refused, error)
         self.route.note("asked", LOCAL_SSD)
         return True
+
+    def _check_room(self) -> None:
+        """Raises ``ArenaFull`` if all who wait keep too much already."""
+        refusal: ArenaFull | None = None
+        for waiter in self.waiters:
+            refusal = waiter.check_room(self)
+            if refusal is None:
+                return
+        if refusal is not None:
+            raise refusal
 
     def _refused(self, error: CashyError) -> None:
         if not self.is_done:
@@ -333,9 +348,8 @@ class FillTable:
         if asker and under_way is not None and under_way.route.is_asking(asker):
             raise SlowDown(f"block {index} of {source_key(content.place)} is being asked of {asker} itself")
         fill = self._join(
-            content, index, url, is_demand=True, forward=not asker, owner=owner, wanted_until=wanted_until, is_copy=is_copy
+            content, index, url, is_demand=True, forward=not asker, owner=owner, wanted_until=wanted_until, is_copy=is_copy, waiter=waiter
         )  # fmt: skip
-        fill.waiters.append(waiter)
         if fill.slot >= 0:
             asyncio.get_running_loop().call_soon(_announce, fill, waiter)
         return fill
@@ -352,10 +366,13 @@ class FillTable:
         return fill is not None and fill.route.is_at_origin
 
     def _join(
-        self, content: Content, index: int, url: str, *, is_demand: bool, forward: bool, owner: str, wanted_until: float, is_copy: bool = False
+        self, content: Content, index: int, url: str, *, is_demand: bool, forward: bool, owner: str, wanted_until: float, is_copy: bool = False,
+        waiter: FillWaiter | None = None,
     ) -> Fill:  # fmt: skip
         fill = self.fills.get(block_digest(content.content_id, index))
+        waiters = [] if waiter is None else [waiter]
         if fill is not None:
+            fill.waiters += waiters
             if is_demand:
                 self.counters.add("fills_joined")
                 fill.route.also_for(owner, wanted_until)
@@ -365,6 +382,7 @@ class FillTable:
             self, content.place, index, content, url=url, is_demand=is_demand, forward=forward, owner=owner, is_copy=is_copy
         )  # fmt: skip
         fill.route.wanted_until = wanted_until
+        fill.waiters += waiters
         self.fills[fill.digest] = fill
         self._begin(fill)
         return fill

@@ -41,6 +41,7 @@ from cashy.master.fills import FillTable
 from cashy.master.grace import Grace
 from cashy.master.holders import Holders
 from cashy.master.known import Known
+from cashy.master.lanes import SourcePace
 from cashy.master.listings import Listings
 from cashy.master.locating import locate
 from cashy.master.mapped_fetch import LoadedBlock, MappedFetchJob
@@ -49,6 +50,7 @@ from cashy.master.operating import Operating
 from cashy.master.operators import Operators
 from cashy.master.peer_service import BlocksForPeers
 from cashy.master.pinboard import Pinboard
+from cashy.master.room import Rooms
 from cashy.master.routes import Routes
 from cashy.master.store import BlockStore
 from cashy.master.verifying import Verifier
@@ -152,6 +154,7 @@ class Host:
             policy=memory.eviction,
             local_copies=settings.cluster.local_copies,
         )
+        self.rooms = Rooms(self.store, pin_bytes_max=lambda: self.settings.client_pin_bytes_max)
         self.verifier = Verifier(self.store, self.counters)
         self.routes = Routes(
             origins,
@@ -254,8 +257,9 @@ class Host:
     def _limit_peers(self, cluster: Cluster) -> None:
         limit = self.settings.cluster.peer_bandwidth_bytes_per_s
         for name in cluster.peers if limit else ():
+            pace = SourcePace(Pace(limit))
             for lane in (self.routes.at_peers, self.routes.at_holders):
-                lane.limit(name, Pace(limit))
+                lane.limit(name, pace)
 
     def status_line(self) -> str:
         """How it does, in a few words for a supervisor."""
@@ -296,16 +300,16 @@ class Host:
 
     def new_fetch(self, request_id: int, request: Fetch, answers: FetchAnswers, owner: str = "") -> FetchJob:
         """A fetch, to be run; ``owner``: the user on whose behalf. Raises ``TooLarge`` for one of files where there is no SSD."""
+        if request.mapped and self.disk is None:
+            raise TooLarge("this host has no SSD from which blocks could be mapped: read in smaller pieces")
         kind = MappedFetchJob if request.mapped else FetchJob
         job = kind(
             request_id, request, answers, self.store, self.fills, self.catalog,
             window=self._fetch_window, hold_bytes_max=self.settings.client_pin_bytes_max, owner=owner,
+            room=self.rooms.of(owner),
         )  # fmt: skip
         if isinstance(job, MappedFetchJob):
-            if self.disk is None:
-                raise TooLarge(
-                    "this host has no SSD from which blocks could be mapped: read in smaller pieces"
-                )
+            assert self.disk is not None
             job.disk = self.disk
         return job
 

@@ -19,10 +19,13 @@ from cashy.core.shares import is_too_much
 from cashy.errors import SlowDown
 from cashy.limits import FILLS_WAITING_BYTES_MAX, FILLS_WAITING_MAX
 
-__all__ = ["Lane", "LaneUser"]
+__all__ = ["Lane", "LaneUser", "SourcePace"]
 
 #: What a user may begin in one turn: the largest block there is.
 _QUANTUM_BYTES = 64 << 20
+
+#: How long a lane waits for another one that has been told that it may begin first.
+_GIVES_WAY_S = 0.001
 
 
 class LaneUser(Protocol):
@@ -46,10 +49,38 @@ class LaneUser(Protocol):
         """A place is free, and the read's until it leaves. May leave from inside."""
 
 
+class SourcePace:
+    """One source's limit, of all lanes that lead to it. Whose read has begun last lets the others' go first: their timers end at one time."""
+
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
+        self._last: Lane | None = None
+        self._lines: list[tuple[Lane, _Line]] = []
+
+    def join(self, lane: Lane, line: _Line) -> None:
+        """One more lane leads to the source."""
+        self._lines.append((lane, line))
+
+    def take(self, lane: Lane, size_bytes: int, now_s: float) -> None:
+        """A read of so many bytes begins there."""
+        self._last = lane
+        self.pace.take(size_bytes, now_s)
+
+    def gives_way(self, lane: Lane) -> bool:
+        """Whether others are told to begin before this lane does so again; said once."""
+        others = [other for other, line in self._lines if other is not lane and len(line)]
+        if self._last is not lane or not others:
+            return False
+        self._last = None
+        for other in others:
+            asyncio.get_running_loop().call_soon(other.go_on)
+        return True
+
+
 class _Line:
     """Who waits for one source, or for all that have no limit."""
 
-    def __init__(self, quantum_bytes: int, pace: Pace | None) -> None:
+    def __init__(self, quantum_bytes: int, pace: SourcePace | None) -> None:
         self.demand: FairQueue[LaneUser] = FairQueue(quantum_bytes)
         self.wishes: FairQueue[LaneUser] = FairQueue(quantum_bytes)
         self.pace = pace
@@ -59,7 +90,7 @@ class _Line:
 
     def wait_s(self, now_s: float) -> float:
         """How long nobody may begin."""
-        return 0.0 if self.pace is None else self.pace.wait_s(now_s)
+        return 0.0 if self.pace is None else self.pace.pace.wait_s(now_s)
 
 
 class Lane:
@@ -72,19 +103,22 @@ class Lane:
         self._active: set[LaneUser] = set()
         self._limit = limit or Load(FILLS_WAITING_MAX, FILLS_WAITING_BYTES_MAX)
         self._quantum_bytes = quantum_bytes
-        self._lines = {name: _Line(quantum_bytes, pace) for name, pace in (paces or {}).items()}
-        self._lines[""] = _Line(quantum_bytes, None)
+        self._lines = {"": _Line(quantum_bytes, None)}
         self._turns = list(self._lines.values())
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due_s = 0.0
+        for name, pace in (paces or {}).items():
+            self.limit(name, SourcePace(pace))
 
     def _line(self, user: LaneUser) -> _Line:
         return self._lines.get(user.source, self._lines[""])
 
-    def limit(self, source: str, pace: Pace) -> None:
+    def limit(self, source: str, pace: SourcePace) -> None:
         """A source has a limit from now on, unless it has one."""
         if source not in self._lines:
             line = self._lines[source] = _Line(self._quantum_bytes, pace)
             self._turns.append(line)
+            pace.join(self, line)
 
     @property
     def active(self) -> int:
@@ -158,12 +192,12 @@ class Lane:
         """So many bytes of what a read of ``source`` was let through for will not come."""
         line = self._lines.get(source)
         if line is not None and line.pace is not None and size_bytes > 0:
-            line.pace.give_back(size_bytes)
+            line.pace.pace.give_back(size_bytes)
 
     def _take_place(self, line: _Line, user: LaneUser, now_s: float) -> None:
         self._active.add(user)
         if line.pace is not None:
-            line.pace.take(user.size_bytes, now_s)
+            line.pace.take(self, user.size_bytes, now_s)
 
     def _pump(self) -> None:
         while len(self._active) < self._places:
@@ -185,6 +219,8 @@ class Lane:
             if not len(line):
                 continue
             line_wait_s = line.wait_s(now_s)
+            if not line_wait_s and line.pace is not None and line.pace.gives_way(self):
+                line_wait_s = _GIVES_WAY_S
             if line_wait_s:
                 wait_s = min(wait_s or line_wait_s, line_wait_s)
             elif line.demand:
@@ -194,12 +230,26 @@ class Lane:
                 wish = line
         if wish is not None:
             return wish, wish.wishes
-        if wait_s and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._go_on)
+        if wait_s:
+            self._wake_in(wait_s, now_s)
         return None
 
-    def _go_on(self) -> None:
+    def _wake_in(self, wait_s: float, now_s: float) -> None:
+        """Sets the timer; one that is set for a source that has to wait longer is brought forward."""
+        due_s = now_s + wait_s
+        if self._timer is not None:
+            if self._timer_due_s <= due_s:
+                return
+            self._timer.cancel()
+        # No TimerHandle.when(): what uvloop gives for less than a millisecond has none.
+        self._timer, self._timer_due_s = asyncio.get_running_loop().call_later(wait_s, self._woken), due_s
+
+    def _woken(self) -> None:
         self._timer = None
+        self._pump()
+
+    def go_on(self) -> None:
+        """Some may begin now."""
         self._pump()
 
 

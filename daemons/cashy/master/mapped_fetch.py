@@ -135,6 +135,9 @@ class LoadedBlock:
             self._fills.leave(self._fill, self)
             raise
 
+    def check_room(self, fill: Fill) -> None:
+        """Nobody keeps it for long."""
+
     def leased(self, fill: Fill) -> None:
         """Nothing to do."""
 

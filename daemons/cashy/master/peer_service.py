@@ -261,6 +261,9 @@ class _Part:
 
     # --- FillWaiter ---
 
+    def check_room(self, fill: Fill) -> None:
+        """Nobody keeps it for long."""
+
     def leased(self, fill: Fill) -> None:
         """Sends on while the block arrives."""
         if not self._has_begun and not self._reply.is_gone:

@@ -428,6 +428,9 @@ class _Loading:
         finally:
             self._fills.leave(self._fill, self)
 
+    def check_room(self, fill: Fill) -> None:
+        """Nobody keeps it for long."""
+
     def leased(self, fill: Fill) -> None:
         """Nothing to do."""
 

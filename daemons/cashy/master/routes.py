@@ -69,13 +69,13 @@ class Target:
 class Routes:
     """The ways of one host: its origins, and its cluster if it is in one.
 
-    ``paces``: bandwidth limits of origins and of peers, by name; ``hedge_budget``: see :class:`~cashy.core.hedging.Hedging`; ``holders``: who else
+    ``origin_paces``: bandwidth limits of origins, by name; ``hedge_budget``: see :class:`~cashy.core.hedging.Hedging`; ``holders``: who else
     has blocks in memory, None: nobody is asked for that.
     """
 
     def __init__(
         self, origins: Mapping[str, Origin], cluster: Cluster | None, counters: Counters, *, block_bytes: int, fills_max: int,
-        origin_paces: Mapping[str, Pace] | None = None, peer_paces: Mapping[str, Pace] | None = None, hedge_budget: float = 0.0,
+        origin_paces: Mapping[str, Pace] | None = None, hedge_budget: float = 0.0,
         holders: Holders | None = None,
     ) -> None:  # fmt: skip
         self.origins = origins
@@ -85,9 +85,9 @@ class Routes:
         self.hedging = Hedging(hedge_budget)
         self.sources = Sources(self.hedging)
         self.at_origins = Lane(fills_max, paces=origin_paces, quantum_bytes=block_bytes)
-        self.at_peers = Lane(PEER_FILLS_MAX, paces=peer_paces, quantum_bytes=block_bytes)
+        self.at_peers = Lane(PEER_FILLS_MAX, quantum_bytes=block_bytes)
         #: Of what others have in memory: such reads wait for nobody's place, so two hosts that ask each other come to an end.
-        self.at_holders = Lane(HOLDER_READS_MAX, paces=peer_paces, quantum_bytes=block_bytes)
+        self.at_holders = Lane(HOLDER_READS_MAX, quantum_bytes=block_bytes)
         self.holders = holders
         self.log = ReadLog()
 
@@ -179,16 +179,18 @@ class Route:
     """One block on its way."""
 
     __slots__ = (
-        "_asks", "_buffer", "_ended", "_first", "_hedge_refusal", "_is_attached", "_is_probe", "_lane", "_on_done", "_refused", "_routes", "_second",
-        "_sink", "_target", "_timer", "_trace", "_winner", "asked_at_ns", "is_demand", "is_guest", "meta", "owner", "started", "tier",
-        "wanted_until", "watermark",
+        "_asks", "_buffer", "_check_room", "_ended", "_first", "_hedge_refusal", "_is_attached", "_is_probe", "_lane", "_on_done", "_refused",
+        "_routes", "_second", "_sink", "_target", "_timer", "_trace", "_winner", "asked_at_ns", "is_demand", "is_guest", "meta", "owner", "started",
+        "tier", "wanted_until", "watermark",
     )  # fmt: skip
 
     def __init__(
         self, routes: Routes, target: Target, sink: BlockSink, on_done: Callable[[CashyError | None], None],
-        *, is_demand: bool, forward: bool, owner: str = "", is_copy: bool = False,
+        *, is_demand: bool, forward: bool, owner: str = "", is_copy: bool = False, check_room: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self._routes = routes
+        #: Raises ``ArenaFull`` where the block would find no room, so that nobody need be asked for it.
+        self._check_room = check_room
         self._target = target
         self._sink = sink
         self._on_done = on_done
@@ -313,6 +315,12 @@ class Route:
             self._routes.counters.add("fills_past_deadline")
             asyncio.get_running_loop().call_soon(self._finish, self._past_deadline())
             return
+        if self._buffer is None and self._check_room is not None:
+            try:
+                self._check_room()
+            except CashyError as error:
+                asyncio.get_running_loop().call_soon(self._finish, error)
+                return
         source, due_bytes = self.source, self.size_bytes
         ask = self._asks.pop(0) if self._asks else None
         self._first = leg = self._ask(ask, self._lane, self, source, due_bytes)

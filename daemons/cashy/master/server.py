@@ -63,6 +63,7 @@ from cashy.master.host import Host
 from cashy.master.known import Known
 from cashy.master.mapped_fetch import MappedFetchJob
 from cashy.master.operators import peer_groups
+from cashy.master.room import Room
 from cashy.peer.reports import Reports
 from cashy.settings import InstanceSettings
 from shmipc.channel import ServerChannel
@@ -285,13 +286,19 @@ class ClientConnection:
     def _table_for(self, tables: TableFolder) -> list[int]:
         """A new pin table's descriptor; none where no shared memory is left for one: then the client copies, which is slower and works."""
         try:
-            return [tables.create()[1]]
+            serial, descriptor = tables.create()
         except QuotaExceeded:
             raise
         except (ShmError, OSError) as error:
             self._host.counters.add("clients_without_table")
             _log.warning("no_pin_table", client=self.credentials.pid, error=str(error))
             return []
+        self._room().has_table(serial)
+        return [descriptor]
+
+    def _room(self) -> Room:
+        """Of this process's user."""
+        return self._host.rooms.of(self._owner_of(""))
 
     def _users_clients(self) -> int:
         """Greeted connections of the same user."""
@@ -386,10 +393,11 @@ class ClientConnection:
 
     def _on_new_table(self, frame: ClientFrame) -> None:
         try:
-            descriptor = self._host.store.arena.tables.create()[1]
+            serial, descriptor = self._host.store.arena.tables.create()
         except (ShmError, OSError) as error:
             self.send_failure(frame.request_id, SlowDown(f"no pin table can be had: {error}"))
             return
+        self._room().has_table(serial)
         self._send(ServerFrame(request_id=frame.request_id, table_granted=TableGranted()), [descriptor])
 
     def _on_status(self, frame: ClientFrame) -> None:

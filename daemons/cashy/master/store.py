@@ -48,6 +48,8 @@ _SLABS_WEIGHED, _SLOTS_WEIGHED = 4, 256
 _OWN_TRIED = 512
 #: Slabs of other classes that are tried for a class which has nothing of its own to evict; what is pinned ranks as new after the first try.
 _SLABS_TRIED = 16
+#: Tries to have a little memory empty: some of what should go is pinned.
+_SPARE_STEPS = 4
 #: Bytes verified before the loop gets its turn again: half a millisecond.
 _VERIFIED_PER_TURN_BYTES = 8 << 20
 
@@ -284,6 +286,14 @@ class BlockStore:
             yield from self._ready_in(slab)
 
     # --- room ---
+
+    def has_spare(self, block_count: int) -> bool:
+        """Whether there is room for so many whole blocks; lets blocks go for that, a few for each call."""
+        for _ in range(_SPARE_STEPS):
+            if self._slabs.free_slab_count >= block_count:
+                return True
+            self._make_room(self._slabs.class_for(self._slab_bytes), block_count, may_take_from_others=True)
+        return self._slabs.free_slab_count >= block_count
 
     def _lease(self, digest: bytes, length: int, kind: int, min_bytes: int) -> int:
         class_index = self._slabs.class_for(length, min_bytes)

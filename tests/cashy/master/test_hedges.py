@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from cashy.errors import CashyError, DeadlineExceeded, NoSuchObject, OriginUnava
 from cashy.limits import LOOK_AGAIN_S_MAX
 from cashy.master.cluster import Cluster
 from cashy.master.counters import Counters
-from cashy.master.lanes import Lane
+from cashy.master.lanes import Lane, SourcePace
 from cashy.master.routes import Route, Routes, Target
 from cashy.master.sources import SILENT_READS, Sources
 from cashy.origin.base import BlockRead, Origin
@@ -564,3 +565,38 @@ def test_one_that_waits_for_its_pace_can_leave() -> None:
         assert started == [first, second], "what did not come has made room"
 
     play(story)
+
+
+def test_a_source_whose_pace_allows_sooner_waits_for_no_other() -> None:
+    async def story() -> None:
+        started: list[User] = []
+        lane = Lane(10, paces={"slow": Pace(1000), "quick": Pace(1_000_000)}, quantum_bytes=100_000)
+        slow = [User(started, source="slow", size_bytes=100_000) for _ in range(2)]
+        quick = [User(started, source="quick", size_bytes=100_000) for _ in range(3)]
+        for user in (*slow, *quick):
+            lane.enter(user)  # the second of the slow ones may begin after a hundred seconds
+        await until(lambda: started == [slow[0], *quick])
+
+    play(story)
+    uvloop.run(story())  # as in a daemon
+
+
+def test_lanes_to_one_source_share_its_pace_and_neither_starves() -> None:
+    async def story() -> None:
+        started: list[User] = []
+        pace = SourcePace(Pace(2_000_000))
+        lanes = Lane(100, quantum_bytes=20_000), Lane(100, quantum_bytes=20_000)
+        for lane in lanes:
+            lane.limit("a", pace)
+        began = time.monotonic()
+        for owner, lane in zip("ab", lanes, strict=True):
+            for _ in range(40):
+                lane.enter(User(started, owner=owner, source="a", size_bytes=20_000))
+        await until(lambda: len(started) == 80)
+        assert time.monotonic() - began >= 0.685, "79 blocks, less a burst of a tenth of a second"
+        turns = "".join(user.owner for user in started)
+        assert turns.index("b") < 30, turns
+        assert "a" in turns[30:], turns
+
+    play(story)
+    uvloop.run(story())  # as in a daemon

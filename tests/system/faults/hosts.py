@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,15 +14,30 @@ from typing import Any
 from tests.systemd.installed_host import PYTHON, InstalledHost, archive
 
 from cashy.certificates import issue_certificate, make_authority
+from cashy.hosts_file import HostList, format_hosts
+from cashy.setting_values import Address
+from cashy.settings import PeerSettings
 from labtest.namespaces import Lab, LabOptions
 
 from .store import AilingStore
 
-__all__ = ["LOAD", "MASTER", "MEMORY_BYTES", "NAMES", "SSD", "Floor", "Record", "floor", "until"]
+__all__ = [
+    "LOAD",
+    "MASTER",
+    "MEMORY_BYTES",
+    "NAMES",
+    "SSD",
+    "TOOLS",
+    "Floor",
+    "Record",
+    "floor",
+    "until",
+]
 
 NAMES = ("a", "b", "c")
 MASTER, LOAD = "cashy-master@default.service", "cashy-load.service"
 TOOLS = "/usr/share/aviary-tests"
+HOSTS_FILE = "/etc/aviary/cashy-hosts.toml"
 REPORT = "/var/lib/cashy-load/report"
 #: A machine with other work takes several times as long as an idle one.
 DEADLINE_S = 90.0
@@ -118,6 +133,8 @@ class Floor:
         self.lab = lab
         self.store = store
         self.hosts = {name: InstalledHost(host) for name, host in lab.hosts.items()}
+        #: Number of the last list of hosts that was made.
+        self.list_version = 1
 
     def report(self, name: str) -> Path:
         """Of a host's reader, as this machine sees it."""
@@ -173,30 +190,64 @@ class Floor:
         memory, descriptors, segments = self.hosts[name].run(PYTHON, "-c", program, str(pid)).split()
         return {"memory_kib": int(memory), "descriptors": int(descriptors), "segments": int(segments)}
 
+    def figures(self, name: str, instance: str = "default") -> dict[str, int]:
+        """The counters of a host's master, and when they were so (``at_ns``, CLOCK_MONOTONIC)."""
+        made = self.hosts[name].run(PYTHON, "-c", _COUNTERS, f"/run/cashy/{instance}/cashy.sock")
+        return dict(json.loads(made))
+
     def figure(self, name: str, counter: str) -> int:
-        """One of the counters of a host's master."""
-        made = self.hosts[name].run(PYTHON, "-c", _COUNTERS)
-        return int(json.loads(made).get(counter, 0))
+        """One of them."""
+        return int(self.figures(name).get(counter, 0))
+
+    # --- which hosts the cluster consists of ---
+
+    def next_list(self, names: str) -> str:
+        """The text of a list one number higher, of these hosts."""
+        self.list_version += 1
+        return listed(self.lab, names, self.list_version)
+
+    def write_list(self, name: str, text: str) -> None:
+        """As whatever distributes the file should: a new file takes the place of the old one. Also on a host that is off: it boots with it."""
+        if self.lab.hosts[name].pid:
+            self.hosts[name].write(f"{HOSTS_FILE}.new", text)
+            self.hosts[name].run("mv", f"{HOSTS_FILE}.new", HOSTS_FILE)
+        else:
+            (self.lab.hosts[name].disk / HOSTS_FILE.removeprefix("/")).write_text(text)
 
 
 _COUNTERS = (
-    "import cashy, json; c = cashy.connect('/run/cashy/default/cashy.sock'); "
-    "print(json.dumps(dict(c.status().counters)))"
+    "import cashy, json, sys, time; c = cashy.connect(sys.argv[1]); "
+    "print(json.dumps(dict(c.status().counters) | {'at_ns': time.monotonic_ns()}))"
 )
 
 
-def _settings(lab: Lab, host: str, store: str, more: str, more_sections: str) -> str:
+def listed(lab: Lab, names: Iterable[str], version: int) -> str:
+    """The text of a file of hosts."""
+    peers = tuple(
+        PeerSettings(name=name, address=Address(f"{lab.hosts[name].address}:9100")) for name in names
+    )
+    return format_hosts(HostList(version=version, host_count=len(peers), peers=peers))
+
+
+def _settings(lab: Lab, host: str, store: str, more: str, more_sections: str, *, is_listed: bool) -> str:
     peers = "".join(
         f'[[peer]]\nname = "{name}"\naddress = "{lab.hosts[name].address}:9100"\n' for name in NAMES
     )
+    if is_listed:
+        peers = f'hosts_file = "{HOSTS_FILE}"\n'
     return (
         _SETTINGS.format(memory=MEMORY_BYTES, store=store, host=host, peers=peers, more=more) + more_sections
     )
 
 
 @contextmanager
-def floor(installed: Path, *, cluster: str = "", sections: str = "") -> Iterator[Floor]:
-    """Boots the hosts, installs what ``make install-systemd`` has put into a DESTDIR, and starts everything; with more settings."""
+def floor(
+    installed: Path, *, cluster: str = "", sections: str = "", per_host: Mapping[str, str] | None = None, is_listed: bool = False
+) -> Iterator[Floor]:  # fmt: skip
+    """Boots the hosts, installs what ``make install-systemd`` has put into a DESTDIR, and starts everything; with more settings.
+
+    ``per_host``: further lines of ``[cluster]`` for some hosts; ``is_listed``: which hosts there are stands in a file of its own.
+    """
     packed = archive(installed)
     here = Path(__file__).parent
     with (
@@ -210,9 +261,13 @@ def floor(installed: Path, *, cluster: str = "", sections: str = "") -> Iterator
                 ["tar", "--extract", "--directory=/"], stdin=packed, timeout_s=DEADLINE_S, check=True
             )
             host.run("mkdir", TOOLS)
-            for program in ("load.py", "contents.py"):
+            for program in ("load.py", "contents.py", "users.py"):
                 host.write(f"{TOOLS}/{program}", (here / program).read_text())
-            host.write("/etc/aviary/cashy.toml", _settings(lab, name, store.url, cluster, sections))
+            more = cluster + (per_host or {}).get(name, "")
+            host.write(
+                "/etc/aviary/cashy.toml", _settings(lab, name, store.url, more, sections, is_listed=is_listed)
+            )
+            host.write(HOSTS_FILE, listed(lab, NAMES, 1))
             host.write(f"/etc/systemd/system/{LOAD}", _UNIT)
             host.write("/etc/systemd/system/srv-ssd.mount", _MOUNT)
             host.run("mkdir", "/etc/systemd/system/cashy-master@.service.d")
