@@ -131,7 +131,8 @@ class DiskIndex:
         if not self.count:
             return None
         marks, first = self._marks, self._hand
-        for _ in range(2):  # past the end, whoever was read counts as any other
+        # To the end, then from the beginning; whoever was read counts as any other from the next time on that the hand comes by.
+        for _ in range(3):
             slot = marks.find(_USED, first, self._fresh)
             last = slot if slot >= 0 else self._fresh
             marks[first:last] = marks[first:last].translate(_ROUND_LESS)
@@ -139,7 +140,7 @@ class DiskIndex:
                 self._hand = (slot + 1) % self._fresh
                 return self.place(slot)
             first = 0
-        raise AssertionError("a clock's hand goes round twice at most")
+        raise AssertionError("a clock's hand passes nobody twice")
 
     def places(self) -> Iterator[Place]:
         """All blocks, from the one that goes first on. Nothing may be changed meanwhile."""

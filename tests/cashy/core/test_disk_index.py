@@ -95,6 +95,18 @@ def test_its_hand_goes_as_one_that_looks_at_each_place(steps: list[tuple[str, in
             hand = (hand + 1) % places
 
 
+def test_all_who_are_left_were_read_and_lie_behind_the_hand() -> None:
+    index = DiskIndex(8)
+    index.add(KEYS[0], 1, 0)
+    index.remove(index.add(KEYS[1], 1, 0).slot)
+    first = index.victim()
+    assert first is not None
+    index.remove(first.slot)
+    again = index.add(KEYS[0], 1, 0)
+    index.touch(again.slot)
+    assert index.victim() == again
+
+
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
