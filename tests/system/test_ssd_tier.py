@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -130,7 +131,10 @@ def test_what_left_memory_is_read_from_the_ssd_and_not_from_the_origin(
     with host.connect() as cache:
         for name in wanted:
             assert digest_of(cache, name) == objects[name]
-            assert set(cache.locate(name).tiers) == {"local memory"}
+            tiers = Counter(cache.locate(name).tiers)
+            # A little of the memory is left empty for other users.
+            assert tiers["local memory"] >= 3 * tiers["local SSD"]
+            assert tiers.keys() <= {"local memory", "local SSD"}
     after = host.counters()
     assert after["blocks_from_ssd"] - before["blocks_from_ssd"] == 2 * MIB // BLOCK
     assert after["bytes_from_ssd"] - before["bytes_from_ssd"] == 2 * MIB

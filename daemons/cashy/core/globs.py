@@ -68,9 +68,23 @@ def _expression_of(special: str) -> str:
     inside, negation = special[1:-1], ""
     if inside.startswith("!"):
         inside, negation = inside[1:], "^/"
-    ranges = re.escape(inside).replace(r"\-", "-")
+    ranges = _ranges_of(inside)
     try:
         re.compile(f"[{negation}{ranges}]")
     except re.error:  # as [z-a]: nothing lies in it
         return "(?!)"
     return f"(?!/)[{negation}{ranges}]"
+
+
+def _ranges_of(inside: str) -> str:
+    """The inside of a set: what stands for itself is escaped, since ``--`` may mean something to expressions one day."""
+    parts: list[str] = []
+    at = 0
+    while at < len(inside):
+        if inside[at + 1 : at + 2] == "-" and at + 2 < len(inside):
+            parts.append(f"{re.escape(inside[at])}-{re.escape(inside[at + 2])}")
+            at += 3
+        else:
+            parts.append(re.escape(inside[at]))
+            at += 1
+    return "".join(parts)

@@ -58,6 +58,10 @@ def test_sets() -> None:
         return "".join(c for c in "abc-]^!*[/\\" if parsed.matches(f"s3://b/{c}"))
 
     assert matching("[ab]") == "ab"
+    assert matching("[+--]") == "-"
+    assert matching("[?--]") == ""
+    assert matching("[a--]") == ""
+    assert matching("[*--]") == "-*"
     assert matching("[a-c]") == "abc"
     assert matching("[!a-c]") == "-]^!*[\\"
     assert matching("[*]") == "*"
