@@ -94,6 +94,9 @@ class Figures:
     has_ssd: bool = False
 
 
+#: Nothing is told of a shorter time: a rate of it would be as large as numbers go.
+_INTERVAL_S_MIN = 0.001
+
 #: Of a host that does not answer.
 NO_FIGURES = Figures()
 
@@ -199,7 +202,7 @@ def _risen(
     uptime_s: float, totals: Mapping[str, int], before: tuple[float, Mapping[str, int]] | None
 ) -> tuple[dict[str, int] | None, float]:
     """By how much each counter rose, and in how many seconds; None if these are not the same process's counters."""
-    if before is None or uptime_s <= before[0]:
+    if before is None or uptime_s - before[0] < _INTERVAL_S_MIN:
         return None, 0.0
     risen = {name: total - before[1][name] for name, total in totals.items()}
     if min(risen.values()) < 0:

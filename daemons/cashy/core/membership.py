@@ -19,6 +19,7 @@ was needed.) X may also take the word of Y, who acts and has settled on N: then 
 One thing is left: a change that was acknowledged by C just before its writer knew N, and a reader X that settles just after. So X settles
 one lease's length after it has had all words: the leases it then holds were all granted after any such change was noted, and have told it. What
 validation they did not cover stays doubted (:meth:`cashy.core.coherence.Leases.doubt_before`); a host without enough leases then doubts everything.
+And who learns a list looks at once at what it may believe by both: who was alone in the older one has believed without any lease, so for ever.
 
 A host that has forgotten what it counted by (a new one, a rebooted one, one that had left the list) counts by the newest list and does not act until
 somebody who acts says that it has settled on this list, or until every other host of it has forgotten, too (after a power cut). Of a list with the

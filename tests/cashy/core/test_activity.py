@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cashy.core.activity import NO_FIGURES, Activity, Figures, Flow, HostSnapshot, Shares
@@ -150,6 +150,7 @@ _SNAPSHOTS = st.lists(
 )  # fmt: skip
 
 
+@example(looks=[[_host({}, 0.0)], [_host({"blocks_from_origin": 4}, 2.2e-308)]])
 @given(looks=_SNAPSHOTS)
 def test_no_rate_is_ever_negative_and_shares_are_a_whole(looks: list[list[HostSnapshot]]) -> None:
     activity = Activity()

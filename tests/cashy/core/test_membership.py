@@ -281,6 +281,7 @@ class World:
         if host.master is not None and host.file.version > host.master.counting.newest.version:
             host.master.counting.learn(host.file)
             self.count_anew(host)
+            self.publish(host)  # at once: who was alone in its list has believed for ever
 
     def count_anew(self, host: HostModel) -> None:
         assert host.master is not None
@@ -416,6 +417,10 @@ def run(seed: int, steps: int) -> World:
 @settings(max_examples=250, deadline=None)
 def test_nobody_ever_believes_in_less_than_what_was_acknowledged(seed: int) -> None:
     run(seed, 400)
+
+
+def test_who_was_alone_and_learns_a_second_host_believes_no_longer_without_it() -> None:
+    run(13571, 400)
 
 
 def test_the_model_comes_to_something() -> None:
