@@ -7,7 +7,8 @@ lives, and the array then shows whatever comes next.
 
 * One slot: a ctypes array over the arena's mapping, made read-only (:func:`slot_view`). The type is cached per capacity: a new one costs 17 us.
 * Several slots as one contiguous view: an anonymous read-only ``mmap`` whose pages are replaced in place by the slots' pages
-  (:func:`spanning_view`). CPython's own mmap object guards its life: it cannot be unmapped while an array uses it.
+  (:func:`spanning_view`). CPython's own mmap object guards its life: it cannot be unmapped while an array uses it. :mod:`shmipc.kept_spans`
+  puts one view after the other on the same mapping (:func:`spanning_map`).
 * The same put together piece by piece, out of the segment and of files (:class:`PlacedSpan`): a descriptor may be closed once its piece is placed.
 
 Finalizers run anywhere, so what they call (``release``) takes no lock.
@@ -149,18 +150,8 @@ def spanning_view(fd: int, pieces: list[Piece], release: Callable[[], object]) -
 
     Raises ``QuotaExceeded`` where the kernel refuses a mapping (``release`` is then not called).
     """
-    _check_pieces(pieces)
-    whole = _reserve(sum(piece.length for piece in pieces))
-    _overlay_all(whole, pieces, fd)
-    whole.release = release
-    return memoryview(whole)
-
-
-def _overlay_all(whole: SpanningMap, pieces: Sequence[Piece], fd: int) -> None:
-    at = address_of(whole)
-    for piece in _merged(pieces):
-        _overlay(at, piece, fd)
-        at += piece.length
+    whole = spanning_map(fd, pieces, release)
+    return memoryview(whole)[: sum(piece.length for piece in pieces)]
 
 
 def _size_class(size_bytes: int) -> int:
@@ -176,7 +167,10 @@ def spanning_map(fd: int, pieces: Sequence[Piece], release: Callable[[], object]
     """
     _check_pieces(pieces)
     whole = _reserve(_size_class(sum(piece.length for piece in pieces)))
-    _overlay_all(whole, pieces, fd)
+    at = address_of(whole)
+    for piece in _merged(pieces):
+        _overlay(at, piece, fd)
+        at += piece.length
     whole.release = release
     return whole
 
