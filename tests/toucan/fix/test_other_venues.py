@@ -61,6 +61,15 @@ def _order(name: str) -> NewOrder:
     return NewOrder(name, "a", "ABC", Side.BUY, OrderType.LIMIT, TimeInForce.GTC, 10, 50)
 
 
+def _part_filled(venue: RawVenue, engine: RawFirm) -> int:
+    """An order is accepted and filled in part; gives the number of that report."""
+    engine.send(_order("x"))
+    venue.next("D")
+    venue.send("8", *_report("x", "0", "0", "e1"))
+    venue.send("8", *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")))
+    return engine.reports(2)[-1].venue_seq
+
+
 def test_a_venue_with_its_own_ways(chain: Chain) -> None:
     with RawVenue(chain.port, "AVIARY", "ONE") as venue:
         assert (venue.logon.get(553), venue.logon.get(554)) == ("us", "open sesame")
@@ -218,11 +227,7 @@ def test_nothing_that_a_venue_writes_is_refused_or_ends_the_process(chain: Chain
 def test_what_comes_twice_counts_once_and_an_order_is_never_sent_again(chain: Chain) -> None:
     with RawVenue(chain.port, "AVIARY", "ONE") as venue:
         engine, life, _ = _engine(chain)
-        engine.send(_order("x"))
-        venue.next("D")
-        venue.send("8", *_report("x", "0", "0", "e1"))
-        venue.send("8", *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")))
-        known = engine.reports(2)[-1].venue_seq
+        known = _part_filled(venue, engine)
         engine.socket.close()
     chain.restart("one")
     with RawVenue(chain.port, "AVIARY", "ONE", next_seq=4) as venue:
@@ -253,11 +258,7 @@ def test_a_session_ends_and_begins_at_its_times_and_numbers_begin_anew(tmp_path:
         with RawVenue(chain.port, "AVIARY", "ONE") as venue:
             assert venue.logon.whole(34) == 1
             engine, life, _ = _engine(chain)
-            engine.send(_order("x"))
-            venue.next("D")
-            venue.send("8", *_report("x", "0", "0", "e1"))
-            venue.send("8", *_report("x", "F", "1", "e2", (32, 4), (31, "0.50")))
-            known = engine.reports(2)[-1].venue_seq
+            known = _part_filled(venue, engine)
             while venue.nothing_for(1.0) or venue.next().type != "5":
                 # The client may have gone, and its word is still to be read.
                 with contextlib.suppress(ConnectionError):
